@@ -1,0 +1,48 @@
+"""What Holdfast tells the outside on its bus. A change of meaning is a new version beside the old one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from functions.contracts import wire
+from functions.core import instants
+from functions.core.rehearsals import Rehearsal
+from functions.core.runs import Run
+from functions.core.verdicts import Verdict
+
+RUN_SCORED = "RunScored.v1"
+REHEARSAL_RECORDED = "RehearsalRecorded.v1"
+
+
+def run_scored(run: Run, verdict: Verdict) -> dict[str, Any]:
+    """A closed run and its verdict."""
+    return {
+        "resource": str(run.slot.resource),
+        "account": run.slot.resource.account,
+        "slot": instants.text(run.slot.at),
+        "status": str(run.status),
+        "is_complete": run.is_complete,
+        "verdict": wire.plain(verdict),
+        "lag_seconds": run.lag_seconds,
+        "duration_seconds": run.duration_seconds,
+        "full_size_bytes": run.full_size_bytes,
+        "changed_bytes": run.changed_bytes,
+        "copies": [
+            {"region": copy.region, "status": str(copy.status), "duration_seconds": copy.duration_seconds}
+            for copy in run.copies
+        ],
+    }
+
+
+def rehearsal_recorded(rehearsal: Rehearsal) -> dict[str, Any]:
+    """A rehearsal's result with its evidence and the measured recovery time."""
+    return {
+        "rehearsal": rehearsal.id,
+        "resource": str(rehearsal.slot.resource),
+        "account": rehearsal.slot.resource.account,
+        "slot": instants.text(rehearsal.slot.at),
+        "region": rehearsal.region,
+        "evidence": wire.plain(rehearsal.evidence) if rehearsal.evidence else None,
+        "recovery_seconds": rehearsal.recovery_seconds,
+        "problem": rehearsal.problem,
+    }

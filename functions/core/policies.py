@@ -1,0 +1,205 @@
+"""The promise for a resource: how old its newest point may be, what is kept, where copies go, when not to work."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from functions.core import instants
+
+DAY = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tiers:
+    """How many points each tier keeps: the newest point of each of the last n hours, days, ISO weeks, months, years."""
+
+    hourly: int = 0
+    daily: int = 0
+    weekly: int = 0
+    monthly: int = 0
+    yearly: int = 0
+
+    def __post_init__(self) -> None:
+        counts = (self.hourly, self.daily, self.weekly, self.monthly, self.yearly)
+        if any(count < 0 for count in counts):
+            raise ValueError("keep: a tier cannot keep fewer than 0 points")
+        if not any(counts):
+            raise ValueError("keep: at least one tier must keep at least 1 point")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Window:
+    """A daily stretch of UTC time in which no backup is to start; it may run over midnight."""
+
+    starts: timedelta
+    ends: timedelta
+
+    def __post_init__(self) -> None:
+        if not (timedelta(0) <= self.starts < DAY and timedelta(0) <= self.ends < DAY):
+            raise ValueError("avoid: times are between 00:00 and 23:59")
+        if self.starts == self.ends:
+            raise ValueError("avoid: a window starts and ends at different times")
+
+    @property
+    def length(self) -> timedelta:
+        """How long the window is; never zero, always under a day."""
+        return (self.ends - self.starts) % DAY
+
+    def start_around(self, at: datetime) -> datetime | None:
+        """When the window that contains `at` began, or None when `at` is outside of it."""
+        midnight = instants.aware(at).replace(hour=0, minute=0, second=0, microsecond=0)
+        for day in (midnight, midnight - DAY):
+            began = day + self.starts
+            if began <= at < began + self.length:
+                return began
+        return None
+
+
+class LockMode(StrEnum):
+    """EBS snapshot lock. Governance can be lifted by a person with the right to; compliance by nobody."""
+
+    GOVERNANCE = "governance"
+    COMPLIANCE = "compliance"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lock:
+    """For how long completed EBS points of the policy cannot be deleted by anybody."""
+
+    mode: LockMode
+    days: int
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.days <= 36500:
+            raise ValueError("lock: days must be between 1 and 36500")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExtraPoints:
+    """When an alarm may buy an extra point: so much written since the last one, so many a day at most."""
+
+    written_gib: float
+    per_day: int
+
+    def __post_init__(self) -> None:
+        if not 0 < self.written_gib < 2**20:
+            raise ValueError("extra: written_gib must be above 0 and under 1048576")
+        if not 1 <= self.per_day <= 24:
+            raise ValueError("extra: per_day must be between 1 and 24")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatabaseCheck:
+    """One statement a rehearsal runs on the restored database, and what its single number or time must be.
+
+    `at_least` bounds a number from below; `newest_within_minutes` says how much older than the snapshot's own
+    database time the returned timestamp may be.
+    """
+
+    database: str
+    statement: str
+    at_least: int | None = None
+    newest_within_minutes: int | None = None
+
+    def __post_init__(self) -> None:
+        if (self.at_least is None) == (self.newest_within_minutes is None):
+            raise ValueError("checks: give exactly one of at_least and newest_within_minutes")
+        if not self.statement.lstrip().lower().startswith(("select ", "select\n", "with ")):
+            raise ValueError("checks: the statement must be one SELECT")
+        if ";" in self.statement:
+            raise ValueError("checks: one statement, without a semicolon")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """A named promise. `version` changes whenever the promise does, and travels on every point taken under it."""
+
+    name: str
+    version: str
+    rpo: timedelta
+    keep: Tiers
+    copy_to: tuple[str, ...] = ()
+    starts: timedelta | None = None
+    avoid: tuple[Window, ...] = ()
+    rehearse_every: timedelta = timedelta(days=7)
+    lock: Lock | None = None
+    archive_after: timedelta | None = None
+    extra: ExtraPoints | None = None
+    checks: tuple[DatabaseCheck, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not timedelta(minutes=15) <= self.rpo <= timedelta(days=31):
+            raise ValueError("rpo: must be between 15 minutes and 31 days")
+        if self.starts is not None and not timedelta(0) <= self.starts < DAY:
+            raise ValueError("starts: must be between 00:00 and 23:59")
+        for window in self.avoided:
+            if window.length + AHEAD_OF_WINDOW > self.rpo:
+                raise ValueError(
+                    f"avoid: {window.length} without a backup cannot be kept with an RPO of {self.rpo}; "
+                    "shorten the windows or lengthen the RPO"
+                )
+        if self.archive_after is not None and self.archive_after < timedelta(days=28):
+            raise ValueError("archive_after: AWS bills an archived snapshot for 90 days; give at least 28 days")
+        if self.archive_after is not None and not (self.keep.monthly or self.keep.yearly):
+            raise ValueError("archive_after: only monthly and yearly points are archived, and none are kept")
+
+    @property
+    def avoided(self) -> tuple[Window, ...]:
+        """The avoided windows with those joined that touch, overlap, or leave less than a tick between them.
+
+        Errors: ValueError when no time of day is left.
+        """
+        return _joined(self.avoid)
+
+
+AHEAD_OF_WINDOW = timedelta(minutes=5)
+"""How long before an avoided window a slot inside it is taken: one tick of the planner."""
+
+
+def _joined(windows: Iterable[Window]) -> tuple[Window, ...]:
+    joined: list[tuple[timedelta, timedelta]] = []
+    spans = sorted((window.starts, window.starts + window.length) for window in windows)
+    for starts, ends in [*spans, *((starts + DAY, ends + DAY) for starts, ends in spans)]:
+        if joined and starts - joined[-1][1] <= AHEAD_OF_WINDOW:
+            joined[-1] = (joined[-1][0], max(joined[-1][1], ends))
+        else:
+            joined.append((starts, ends))
+    if any(ends - starts >= DAY for starts, ends in joined):
+        raise ValueError("avoid: the windows leave no time of day for a backup")
+    # Of each window the second day's picture is whole: on the first, one that began the evening before may be missing.
+    return tuple(Window(starts=starts % DAY, ends=ends % DAY) for starts, ends in joined if starts >= DAY or ends > DAY)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What `cdk.json` says, checked: the Regions, the policies, and which policy covers what carries no tag."""
+
+    home_region: str
+    copy_regions: tuple[str, ...]
+    policies: Mapping[str, Policy]
+    default_policy: str | None = None
+
+    def __post_init__(self) -> None:
+        problems: list[str] = []
+        if self.home_region in self.copy_regions:
+            problems.append(f"copies: {self.home_region} is the home Region; a copy there protects from nothing")
+        if self.default_policy is not None and self.default_policy not in self.policies:
+            problems.append(f"default_policy: there is no policy named {self.default_policy!r}")
+        for policy in self.policies.values():
+            for region in policy.copy_to:
+                if region not in self.copy_regions:
+                    known = ", ".join(self.copy_regions) or "none"
+                    problems.append(
+                        f"policies.{policy.name}.copy_to: {region} is not among the copy Regions ({known}); "
+                        "add it to copies: recovery is deployed there too"
+                    )
+        if problems:
+            raise ValueError("\n".join(problems))
+
+    @property
+    def regions(self) -> tuple[str, ...]:
+        """Home first, then every Region with copies."""
+        return (self.home_region, *self.copy_regions)

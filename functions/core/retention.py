@@ -1,0 +1,199 @@
+"""Which points may go. Every answer has a reason, and every doubt keeps the point.
+
+The tiers say what the policy wants kept; the guards after them say what is kept although the policy would let it go.
+Only points that pass all of them expire, oldest first and a few a day.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from math import floor
+
+from functions.core.points import Copy, Point, Status
+from functions.core.policies import Policy
+from functions.core.slots import Why
+
+KEEP_WITHIN = timedelta(days=1)
+"""Whatever is younger stays: a flood of fresh points must not push out the good ones of this morning."""
+
+WAIT_AFTER_CHANGE = timedelta(hours=72)
+"""How long a changed policy deletes nothing, so that a mistyped one can be noticed."""
+
+SHARE_PER_DAY = 0.1
+"""At most this share of a resource's points goes in a day, and at least one may."""
+
+
+class Fate(StrEnum):
+    """What becomes of a point."""
+
+    KEEP = "keep"
+    EXPIRE = "expire"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """The fate of one point and why."""
+
+    point: Point
+    fate: Fate
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """Everything the decision about one resource's points rests on.
+
+    `points` must be all of them: a decision from a partial listing may delete the last good one. `copies` are theirs,
+    by slot key. `verified` are the slot keys proven fit, `policy_since` is when the policy last changed,
+    `clock_seen_at` the latest time any decision was made at.
+    """
+
+    points: Sequence[Point]
+    copies: Mapping[str, Sequence[Copy]]
+    verified: frozenset[str]
+    policy: Policy | None
+    policy_since: datetime
+    clock_seen_at: datetime
+    deleted_today: int = 0
+
+
+def decide(standing: Standing, now: datetime) -> tuple[Decision, ...]:
+    """The fate of every completed point, newest first."""
+    complete = sorted(
+        (p for p in standing.points if p.status is Status.COMPLETED), key=lambda p: p.slot.at, reverse=True
+    )
+    usable = [point for point in complete if not point.is_held]
+    wanted: Mapping[str, str] = _wanted(usable, standing.policy) if standing.policy else {}
+    guards = _guards(complete, standing, now)
+    decisions: list[Decision] = []
+    for point in complete:
+        keeps = wanted.get(point.slot.key) or next((why for guard in guards if (why := guard(point))), None)
+        if keeps:
+            decisions.append(Decision(point=point, fate=Fate.KEEP, reason=keeps))
+        else:
+            decisions.append(Decision(point=point, fate=Fate.EXPIRE, reason="no tier of its policy keeps it"))
+    return _a_few_a_day(decisions, len(complete), standing.deleted_today)
+
+
+def _wanted(newest_first: Sequence[Point], policy: Policy) -> Mapping[str, str]:
+    """Which tier keeps a point, by slot key: the newest point of each of the last n buckets that have one.
+
+    Buckets without points do not count, so that a stopped backup never ages its way to nothing.
+    """
+    tiers: tuple[tuple[str, int, Callable[[datetime], object]], ...] = (
+        ("hourly", policy.keep.hourly, lambda at: (at.date(), at.hour)),
+        ("daily", policy.keep.daily, lambda at: at.date()),
+        ("weekly", policy.keep.weekly, lambda at: at.isocalendar()[:2]),
+        ("monthly", policy.keep.monthly, lambda at: (at.year, at.month)),
+        ("yearly", policy.keep.yearly, lambda at: at.year),
+    )
+    keeps: dict[str, str] = {}
+    for name, count, bucket_of in tiers:
+        buckets: set[object] = set()
+        for point in newest_first:
+            bucket = bucket_of(point.slot.at)
+            if bucket in buckets or len(buckets) == count:
+                continue
+            buckets.add(bucket)
+            keeps.setdefault(point.slot.key, f"{name} {len(buckets)} of {count}")
+    return keeps
+
+
+def _guards(
+    newest_first: Sequence[Point], standing: Standing, now: datetime
+) -> tuple[Callable[[Point], str | None], ...]:
+    usable = [p for p in newest_first if not p.is_held]
+    verified = [p for p in usable if p.slot.key in standing.verified]
+    newest_copied = _newest_with_copy(usable, standing.copies)
+    lock = standing.policy.lock if standing.policy else None
+
+    def policy_is_gone(_: Point) -> str | None:
+        return None if standing.policy else "its policy does not exist any more; put it back or delete by hand"
+
+    def clock_ran_backwards(_: Point) -> str | None:
+        return "the clock is behind the last decision's" if now < standing.clock_seen_at else None
+
+    def policy_changed_lately(_: Point) -> str | None:
+        waits = standing.policy_since + WAIT_AFTER_CHANGE
+        return f"the policy changed lately; nothing goes before {waits:%Y-%m-%d %H:%M} UTC" if now < waits else None
+
+    def is_held(point: Point) -> str | None:
+        return "it is held" if point.is_held else None
+
+    def is_young(point: Point) -> str | None:
+        content_from = max(point.slot.at, point.created_at or point.slot.at)
+        return "it is younger than a day" if now - content_from < KEEP_WITHIN else None
+
+    def is_last(point: Point) -> str | None:
+        return "it is the newest usable point" if usable and point is usable[0] else None
+
+    def is_last_verified(point: Point) -> str | None:
+        return "it is the newest point proven to restore" if verified and point is verified[0] else None
+
+    def is_locked(point: Point) -> str | None:
+        if lock is None or point.completed_at is None:
+            return None
+        until = point.completed_at + timedelta(days=lock.days)
+        return f"it is locked until {until:%Y-%m-%d}" if now < until else None
+
+    def owes_a_copy(point: Point) -> str | None:
+        missing = sorted(set(point.copy_to) - _copied_to(point, standing.copies))
+        return f"it is still owed a copy in {', '.join(missing)}" if missing else None
+
+    def holds_newest_copy(point: Point) -> str | None:
+        regions = sorted(region for region, newest in newest_copied.items() if newest is point)
+        return f"it is the newest copy in {', '.join(regions)}; the next one builds on it" if regions else None
+
+    return (
+        policy_is_gone,
+        clock_ran_backwards,
+        policy_changed_lately,
+        is_held,
+        is_young,
+        is_last,
+        is_last_verified,
+        is_locked,
+        owes_a_copy,
+        holds_newest_copy,
+    )
+
+
+def _copied_to(point: Point, copies: Mapping[str, Sequence[Copy]]) -> set[str]:
+    whole = {part.snapshot_id for part in point.parts}
+    done: dict[str, set[str]] = {}
+    for copy in copies.get(point.slot.key, ()):
+        if copy.status is Status.COMPLETED:
+            done.setdefault(copy.region, set()).add(copy.source_snapshot_id)
+    return {region for region, sources in done.items() if sources >= whole}
+
+
+def _newest_with_copy(newest_first: Iterable[Point], copies: Mapping[str, Sequence[Copy]]) -> Mapping[str, Point]:
+    newest: dict[str, Point] = {}
+    for point in newest_first:
+        for region in _copied_to(point, copies):
+            newest.setdefault(region, point)
+    return newest
+
+
+def _a_few_a_day(decisions: Sequence[Decision], points: int, deleted_today: int) -> tuple[Decision, ...]:
+    left = max(1, floor(points * SHARE_PER_DAY)) - deleted_today
+    answer: list[Decision] = []
+    for decision in reversed(decisions):  # oldest first: what goes today is what is least worth keeping
+        if decision.fate is Fate.EXPIRE:
+            if left <= 0:
+                decision = Decision(
+                    point=decision.point,
+                    fate=Fate.KEEP,
+                    reason="enough of this resource's points go today; it waits for tomorrow",
+                )
+            left -= 1
+        answer.append(decision)
+    return tuple(reversed(answer))
+
+
+def extra_points(points: Iterable[Point], day: datetime) -> int:
+    """How many extra points were bought on the UTC day of `day`."""
+    return sum(1 for p in points if p.slot.why is Why.EXTRA and p.slot.at.date() == day.date())

@@ -1,0 +1,34 @@
+"""What Holdfast thinks of a run, and why, in words a person can check."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Word(StrEnum):
+    """UNKNOWN is said while there is too little history; it never means usual."""
+
+    USUAL = "usual"
+    UNUSUAL = "unusual"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reason:
+    """One thing about a run, compared with what. `typical` is the value of an ordinary run of the same resource."""
+
+    feature: str
+    value: float | None
+    typical: float | None
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """The judgement of one run. `score` runs from 0 (usual) to 1; `judged_by` names the rules or model that said so."""
+
+    word: Word
+    score: float
+    reasons: tuple[Reason, ...]
+    judged_by: str

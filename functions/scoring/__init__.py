@@ -1,0 +1,1 @@
+"""How unusual: judges a closed run against the resource's own history."""

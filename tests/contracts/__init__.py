@@ -1,0 +1,1 @@
+"""Proofs of what crosses the wall, and what is turned back."""

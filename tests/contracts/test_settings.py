@@ -1,0 +1,309 @@
+from __future__ import annotations
+
+import json
+from copy import deepcopy
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from functions.contracts.settings import Configuration, read
+from functions.core.errors import BadMessage
+from functions.core.policies import DatabaseCheck, ExtraPoints, Lock, LockMode, Policy, Tiers, Window
+
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+ROOT = Path(__file__).parents[2]
+
+COMPLETE: dict[str, Any] = {
+    "home": "eu-central-1",
+    "copies": ["eu-west-1", "us-gov-west-1"],
+    "account": "123456789012",
+    "notify": ["ops@example.com"],
+    "default_policy": "bronze",
+    "rehearsals_per_day": 6,
+    "rehearse_databases": False,
+    "removal": "destroy",
+    "policies": {
+        "gold": {
+            "rpo": "1h",
+            "keep": {"hourly": 24, "daily": 7, "weekly": 4, "monthly": 12, "yearly": 2},
+            "copy_to": ["eu-west-1", "us-gov-west-1"],
+            "starts": "00:30",
+            "avoid": ["23:30-00:15"],
+            "rehearse_every": "1d",
+            "lock": {"mode": "governance", "days": 14},
+            "archive_after": "90d",
+            "extra": {"written_gib": 10.5, "per_day": 3},
+            "checks": [
+                {"database": "shop", "statement": "select count(*) from orders", "at_least": 1000},
+                {"database": "shop", "statement": "select max(at) from orders", "newest_within_minutes": 10},
+            ],
+        },
+        "bronze": {"rpo": "7d", "keep": {"weekly": 4}},
+    },
+}
+
+
+def changed(path: str, value: Any) -> dict[str, Any]:
+    """The complete document with one thing changed; `...` removes it."""
+    document = deepcopy(COMPLETE)
+    *way, last = path.split(".")
+    place: Any = document
+    for step in way:
+        place = place[int(step) if step.isdigit() else step]
+    if value is ...:
+        del place[last]
+    else:
+        place[int(last) if last.isdigit() else last] = value
+    return document
+
+
+def refusal(document: Any) -> str:
+    with pytest.raises(BadMessage) as refused:
+        read(document)
+    assert "README" in refused.value.hint
+    return refused.value.what
+
+
+def test_a_complete_block_says_everything() -> None:
+    configuration = read(COMPLETE)
+    assert configuration.settings.home_region == "eu-central-1"
+    assert configuration.settings.regions == ("eu-central-1", "eu-west-1", "us-gov-west-1")
+    assert configuration.settings.default_policy == "bronze"
+    gold = configuration.settings.policies["gold"]
+    assert gold == Policy(
+        name="gold",
+        version=gold.version,
+        rpo=HOUR,
+        keep=Tiers(hourly=24, daily=7, weekly=4, monthly=12, yearly=2),
+        copy_to=("eu-west-1", "us-gov-west-1"),
+        starts=timedelta(minutes=30),
+        avoid=(Window(starts=timedelta(hours=23, minutes=30), ends=timedelta(minutes=15)),),
+        rehearse_every=DAY,
+        lock=Lock(mode=LockMode.GOVERNANCE, days=14),
+        archive_after=90 * DAY,
+        extra=ExtraPoints(written_gib=10.5, per_day=3),
+        checks=(
+            DatabaseCheck(database="shop", statement="select count(*) from orders", at_least=1000),
+            DatabaseCheck(database="shop", statement="select max(at) from orders", newest_within_minutes=10),
+        ),
+    )
+    assert (configuration.rehearsals_per_day, configuration.rehearse_databases) == (6, False)
+    assert (configuration.removal, configuration.notify, configuration.account) == (
+        "destroy",
+        ["ops@example.com"],
+        "123456789012",
+    )
+
+
+def test_what_is_left_out_is_the_safe_thing() -> None:
+    configuration = read({"home": "eu-central-1", "policies": {"bronze": {"rpo": "24h", "keep": {"daily": 1}}}})
+    assert configuration.removal == "retain"
+    assert configuration.settings.copy_regions == ()
+    assert configuration.settings.default_policy is None
+    bronze = configuration.settings.policies["bronze"]
+    assert (bronze.lock, bronze.extra, bronze.archive_after, bronze.avoid, bronze.starts) == (
+        None,
+        None,
+        None,
+        (),
+        None,
+    )
+
+
+def test_the_block_in_cdk_json_can_be_read() -> None:
+    document = json.loads((ROOT / "cdk.json").read_text())["context"]["holdfast"]
+    assert isinstance(read(document), Configuration)
+    assert set(read(document).settings.policies) == set(document["policies"])
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "said"),
+    [
+        ("home", ..., "home"),
+        ("home", "Frankfurt", "home"),
+        ("home", "eu-central-1\n", "home"),
+        ("copies.1", "eu-west-1; rm -rf", "copies.1"),
+        ("copies.0", "eu-central-1", "copies"),
+        ("account", "12345", "account"),
+        ("account", 123456789012, "account"),
+        ("notify", "ops@example.com", "notify"),
+        ("default_policy", "silver", "default_policy"),
+        ("default_policy", "none", "default_policy"),
+        ("policies", ..., "policies"),
+        ("policies", [], "policies"),
+        ("policies.Gold!", {"rpo": "1d", "keep": {"daily": 1}}, "policies.Gold!"),
+        ("policies.none", {"rpo": "1d", "keep": {"daily": 1}}, "policies.none"),
+        ("policies.gold.rpo", ..., "policies.gold.rpo"),
+        ("policies.gold.rpo", "1 hour", "policies.gold.rpo"),
+        ("policies.gold.rpo", "14m", "policies.gold.rpo"),
+        ("policies.gold.rpo", "32d", "policies.gold.rpo"),
+        ("policies.gold.rpo", 3600, "policies.gold.rpo"),
+        ("policies.gold.rpo", None, "policies.gold.rpo"),
+        ("policies.gold.keep", ..., "policies.gold.keep"),
+        ("policies.gold.keep", {}, "policies.gold.keep"),
+        ("policies.gold.keep.daily", -1, "policies.gold.keep"),
+        ("policies.gold.keep.daily", "many", "policies.gold.keep.daily"),
+        ("policies.gold.keep.daily", True, "policies.gold.keep.daily"),
+        ("policies.gold.copy_to.0", "eu-south-1", "policies.gold.copy_to"),
+        ("policies.gold.copy_to", "eu-west-1", "policies.gold.copy_to"),
+        ("policies.gold.starts", "24:00", "policies.gold.starts"),
+        ("policies.gold.starts", "1:30", "policies.gold.starts"),
+        ("policies.gold.starts", 130, "policies.gold.starts"),
+        ("policies.gold.avoid.0", "08:00", "policies.gold.avoid.0"),
+        ("policies.gold.avoid.0", "08:00-08:00", "policies.gold.avoid.0"),
+        ("policies.gold.avoid.0", "08:00-25:00", "policies.gold.avoid.0"),
+        ("policies.gold.avoid.0", "08:00-12:00", "policies.gold.avoid"),
+        ("policies.gold.rehearse_every", "weekly", "policies.gold.rehearse_every"),
+        ("policies.gold.rehearse_every", 7, "policies.gold.rehearse_every"),
+        ("policies.gold.lock.mode", "iron", "policies.gold.lock.mode"),
+        ("policies.gold.lock.days", 0, "policies.gold.lock"),
+        ("policies.gold.archive_after", "27d", "policies.gold.archive_after"),
+        ("policies.gold.archive_after", 90 * 86400, "policies.gold.archive_after"),
+        ("policies.gold.extra.written_gib", 0, "policies.gold.extra"),
+        ("policies.gold.extra.written_gib", "nan", "policies.gold.extra"),
+        ("policies.gold.extra.per_day", 25, "policies.gold.extra"),
+        ("policies.gold.checks.0.statement", "drop table orders", "policies.gold.checks"),
+        ("policies.gold.checks.0.at_least", ..., "policies.gold.checks"),
+        ("policies.gold.checks.1.database", ..., "policies.gold.checks.1.database"),
+        ("rehearsals_per_day", -1, "rehearsals_per_day"),
+        ("rehearsals_per_day", 97, "rehearsals_per_day"),
+        ("removal", "delete", "removal"),
+        ("colour", "red", "colour"),
+        ("policies.gold.rp0", "1h", "policies.gold.rp0"),
+        ("policies.gold.keep.dayly", 7, "policies.gold.keep.dayly"),
+        ("policies.gold.lock.hours", 7, "policies.gold.lock.hours"),
+        ("policies.gold.extra.per_hour", 7, "policies.gold.extra.per_hour"),
+        ("policies.gold.checks.0.timeout", 7, "policies.gold.checks.0.timeout"),
+    ],
+)
+def test_a_mistake_is_refused_and_the_message_names_its_path(path: str, value: Any, said: str) -> None:
+    lines = refusal(changed(path, value)).splitlines()[1:]
+    assert any(line.strip().startswith(said) for line in lines), lines
+
+
+@pytest.mark.parametrize(
+    "written",
+    ["", "0h", "-1h", "1.5h", "1w", "1H", "h", "P1D", "1h30m", " 1h", "1h ", "1e3m", "99999999999999d", "\u0661h"],
+)
+def test_what_is_no_duration_is_refused_with_an_example(written: str) -> None:
+    what = refusal(changed("policies.bronze.rpo", written))
+    assert "policies.bronze.rpo" in what
+    assert "24h" in what
+
+
+def test_one_reading_of_the_message_names_every_mistake_of_form() -> None:
+    document = changed("policies.gold.rpo", "soon")
+    document["home"], document["colour"] = "Frankfurt", "red"
+    assert len(refusal(document).splitlines()) == 4
+
+
+def test_one_reading_of_the_message_names_every_promise_that_cannot_be_kept() -> None:
+    document = changed("policies.gold.lock.days", 0)
+    document["policies"]["bronze"]["rpo"] = "32d"
+    what = refusal(document)
+    assert "policies.gold.lock" in what
+    assert "policies.bronze.rpo" in what
+
+
+def test_one_reading_of_the_message_names_every_region_that_is_missing() -> None:
+    document = changed("policies.gold.copy_to.0", "eu-south-1")
+    document["policies"]["bronze"]["copy_to"] = ["eu-south-2"]
+    document["default_policy"] = "silver"
+    what = refusal(document)
+    assert all(word in what for word in ("policies.gold.copy_to", "policies.bronze.copy_to", "default_policy"))
+
+
+@pytest.mark.parametrize("document", [None, [], "gold", 7, {}])
+def test_what_is_no_block_at_all_is_refused(document: Any) -> None:
+    assert "holdfast" in refusal(document)
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=12),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=6,
+)
+paths = st.sampled_from(
+    [
+        *COMPLETE,
+        *(f"policies.gold.{key}" for key in COMPLETE["policies"]["gold"]),
+        "policies.gold.keep.daily",
+        "policies.gold.avoid.0",
+        "policies.gold.checks.0.statement",
+        "policies.gold.lock.days",
+        "policies.gold.extra.written_gib",
+    ]
+)
+
+
+@given(paths, json_values)
+def test_whatever_is_written_somewhere_it_is_read_or_refused_by_name(path: str, value: Any) -> None:
+    try:
+        configuration = read(changed(path, value))
+    except BadMessage as problem:
+        refused = problem.what
+    else:
+        assert configuration.settings.regions[0] == configuration.home
+        return
+    assert path.split(".")[0] in refused or "default_policy" in refused or "copies" in refused
+
+
+def version(document: dict[str, Any]) -> str:
+    return read(document).settings.policies["gold"].version
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("policies.gold.rpo", "2h"),
+        ("policies.gold.keep.daily", 8),
+        ("policies.gold.keep.yearly", ...),
+        ("policies.gold.copy_to", ["eu-west-1"]),
+        ("policies.gold.starts", "00:31"),
+        ("policies.gold.starts", ...),
+        ("policies.gold.avoid", ["23:30-00:14"]),
+        ("policies.gold.avoid", []),
+        ("policies.gold.lock.days", 15),
+        ("policies.gold.lock.mode", "compliance"),
+        ("policies.gold.lock", ...),
+        ("policies.gold.archive_after", "91d"),
+    ],
+)
+def test_a_changed_promise_has_another_version(path: str, value: Any) -> None:
+    assert version(changed(path, value)) != version(COMPLETE)
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("policies.gold.checks", []),
+        ("policies.gold.checks.0.at_least", 5),
+        ("policies.gold.rehearse_every", "3d"),
+        ("policies.gold.rpo", "60m"),
+        ("policies.gold.archive_after", "2160h"),
+        ("policies.gold.copy_to", ["eu-west-1", "us-gov-west-1", "eu-west-1"]),
+        ("policies.bronze.rpo", "6d"),
+        ("notify", []),
+        ("default_policy", ...),
+    ],
+)
+def test_the_same_promise_has_the_same_version_however_it_is_written_and_checked(path: str, value: Any) -> None:
+    assert version(changed(path, value)) == version(COMPLETE)
+
+
+def test_a_version_is_eight_hex_digits_and_the_same_in_every_process() -> None:
+    assert (
+        read(COMPLETE).settings.policies["gold"].version
+        == read(json.loads(json.dumps(COMPLETE))).settings.policies["gold"].version
+    )
+    assert set(version(COMPLETE)) <= set("0123456789abcdef")
+    assert len(version(COMPLETE)) == 8
+
+
+def test_a_region_named_twice_is_one_region() -> None:
+    document = changed("copies", ["eu-west-1", "us-gov-west-1", "eu-west-1"])
+    assert read(document).settings.copy_regions == ("eu-west-1", "us-gov-west-1")
