@@ -1,0 +1,321 @@
+"""EBS snapshots: all but the taking, which differs between a volume and an instance's set of volumes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import ClientError
+
+from functions.aws.clients import Clients
+from functions.aws.faults import code_of, translated
+from functions.aws.permissions import KEY_ALIAS, Permission
+from functions.core import labels
+from functions.core.errors import SnapshotGone
+from functions.core.policies import Lock, LockMode
+from functions.core.resources import Kind
+from functions.core.slots import Slot
+from functions.core.snapshots import CopyOrder, Snapshot, State
+
+if TYPE_CHECKING:
+    from mypy_boto3_ebs import EBSClient
+    from mypy_boto3_ebs.type_defs import ListChangedBlocksRequestTypeDef
+    from mypy_boto3_ec2 import EC2Client
+    from mypy_boto3_ec2.type_defs import FilterTypeDef, TagSpecificationTypeDef
+
+STATES: Mapping[str, State] = {
+    "pending": State.PENDING,
+    "completed": State.COMPLETED,
+    "error": State.FAILED,
+    "recoverable": State.UNUSABLE,
+    "recovering": State.UNUSABLE,
+}
+"""AWS's words in ours; a word that is not here is UNKNOWN."""
+
+PAGE = 1000
+BLOCKS_PAGE = 10_000
+IDS_AT_ONCE = 200
+"""How many values one filter takes."""
+
+COOL_OFF_HOURS = 24
+"""How long a compliance lock can still be taken back: long enough for a person to notice a wrong policy."""
+
+ANY_SNAPSHOT = "arn:{partition}:ec2:{region}::snapshot/*"
+MANAGED = {"aws:ResourceTag/holdfast:managed": "1"}
+
+DESCRIBE = Permission(
+    actions=("ec2:DescribeSnapshots",),
+    resources=("*",),
+    why="Describe of EC2 knows no resource types",
+)
+
+PERMISSIONS: Mapping[str, tuple[Permission, ...]] = {
+    "find": (DESCRIBE,),
+    "look": (DESCRIBE,),
+    "ours": (DESCRIBE,),
+    "copy": (
+        Permission(
+            actions=("ec2:CopySnapshot",),
+            resources=("arn:{partition}:ec2:*::snapshot/snap-*",),
+            why="the source, in its home Region; AWS's table of keys has no tag condition for it",
+        ),
+        Permission(
+            actions=("ec2:CopySnapshot",),
+            resources=("arn:{partition}:ec2:{region}::snapshot/${*}",),
+            conditions={"StringEquals": {"aws:RequestTag/holdfast:managed": "1"}},
+            why="the copy, which has no id yet; IAM names it with a literal asterisk",
+        ),
+        Permission(
+            actions=("ec2:CreateTags",),
+            resources=(ANY_SNAPSHOT,),
+            conditions={"StringEquals": {"ec2:CreateAction": "CopySnapshot"}},
+            why="not called: EC2 checks it for the tags inside CopySnapshot",
+        ),
+        Permission(
+            actions=("kms:CreateGrant",),
+            resources=("arn:{partition}:kms:*:{account}:key/*",),
+            conditions={
+                "StringLike": {"kms:ViaService": "ec2.*.amazonaws.com"},
+                "Bool": {"kms:GrantIsForAWSResource": "true"},
+            },
+            why="not called: EBS makes grants on the source's key and on ours, as the caller",
+        ),
+        Permission(
+            actions=("kms:Decrypt", "kms:DescribeKey", "kms:ReEncryptFrom"),
+            resources=("arn:{partition}:kms:*:{account}:key/*",),
+            conditions={"StringLike": {"kms:ViaService": "ec2.*.amazonaws.com"}},
+            why="not called: EBS reads an encrypted source as the caller, under whatever key the volume has",
+        ),
+        Permission(
+            actions=("kms:DescribeKey", "kms:GenerateDataKeyWithoutPlaintext", "kms:ReEncryptTo"),
+            resources=("arn:{partition}:kms:{region}:{account}:key/*",),
+            conditions={
+                "StringLike": {"kms:ViaService": "ec2.{region}.amazonaws.com"},
+                "ForAnyValue:StringEquals": {"kms:ResourceAliases": KEY_ALIAS},
+            },
+            why="not called: EBS writes the copy as the caller, under our key of that Region and no other",
+        ),
+    ),
+    "lock": (
+        Permission(
+            actions=("ec2:DescribeLockedSnapshots",),
+            resources=("*",),
+            why="Describe of EC2 knows no resource types; locking again would start the lock anew",
+        ),
+        Permission(
+            actions=("ec2:LockSnapshot",),
+            resources=(ANY_SNAPSHOT,),
+            conditions={
+                "StringEquals": MANAGED,
+                "NumericLessThanEqualsIfExists": {"ec2:SnapshotCoolOffPeriod": str(COOL_OFF_HOURS)},
+            },
+            why="only what we took; nothing we deploy may unlock",
+        ),
+    ),
+    "mark_expired": (
+        Permission(
+            actions=("ec2:CreateTags",),
+            resources=(ANY_SNAPSHOT,),
+            conditions={
+                "StringEquals": MANAGED | {"aws:RequestTag/holdfast:state": labels.EXPIRED},
+                "ForAllValues:StringEquals": {"aws:TagKeys": labels.STATE},
+            },
+            why="one tag with one value, on what we took",
+        ),
+    ),
+    "delete": (
+        Permission(
+            actions=("ec2:DeleteSnapshot",),
+            resources=(ANY_SNAPSHOT,),
+            conditions={"StringEquals": MANAGED | {"aws:ResourceTag/holdfast:state": labels.EXPIRED}},
+            why="only what another role has marked",
+        ),
+    ),
+    "changed_bytes": (
+        DESCRIBE,
+        Permission(
+            actions=("ebs:ListChangedBlocks",),
+            resources=(ANY_SNAPSHOT,),
+            conditions={"StringEquals": MANAGED},
+            why="counts the blocks that differ; their content stays unread",
+        ),
+    ),
+}
+"""For each verb but `take`, which its own kind declares."""
+
+
+class EbsSnapshots:
+    """The port's verbs that are the same for every EBS snapshot; a kind adds `take`."""
+
+    kind: Kind
+
+    def __init__(self, *, region: str, account: str, clients: Clients, key: str = KEY_ALIAS) -> None:
+        self.region = region
+        self._account = account
+        self._key = key
+        self._ec2: EC2Client = clients.retrying("ec2", region)
+        self._ec2_once: EC2Client = clients.once("ec2", region)
+        self._ebs: EBSClient = clients.retrying("ebs", region)
+
+    def find(self, slot: Slot, *, attempt: int) -> tuple[Snapshot, ...]:  # noqa: ARG002 - all attempts carry the slot
+        """Every snapshot here that carries the slot's key, of any attempt; failed ones left out."""
+        found = self._described([{"Name": f"tag:{labels.SLOT}", "Values": [slot.key]}])
+        return tuple(snapshot for snapshot in found if snapshot.state is not State.FAILED)
+
+    def copy(self, order: CopyOrder, tags: Mapping[str, str], *, home_region: str) -> Snapshot:
+        """The copy EBS began here, encrypted under this Region's key whatever the source is.
+
+        AWS checks the key only later: an unusable one shows as a FAILED copy with "Given key ID is not accessible".
+        """
+        with translated("ec2:CopySnapshot", resource=order.source_snapshot_id, once=True):
+            begun = self._ec2_once.copy_snapshot(
+                SourceRegion=home_region,
+                SourceSnapshotId=order.source_snapshot_id,
+                Encrypted=True,
+                KmsKeyId=self._key,
+                Description=description(order.slot),
+                TagSpecifications=tagged(tags),
+            )
+        return Snapshot(
+            id=begun["SnapshotId"],
+            region=self.region,
+            state=State.PENDING,
+            source_id=order.source_id,
+            is_encrypted=True,
+            tags=dict(tags),
+        )
+
+    def look(self, ids: Iterable[str]) -> Mapping[str, Snapshot]:
+        """What EC2 says now about each id.
+
+        Asked for by filter, because one id that EC2 does not know would fail the whole list of `SnapshotIds`.
+        """
+        wanted = sorted(set(ids))
+        return {
+            snapshot.id: snapshot
+            for start in range(0, len(wanted), IDS_AT_ONCE)
+            for snapshot in self._described([{"Name": "snapshot-id", "Values": wanted[start : start + IDS_AT_ONCE]}])
+        }
+
+    def ours(self) -> Iterator[Snapshot]:
+        """Every snapshot here that Holdfast took of this kind or copied of it.
+
+        One whose tag no longer names a kind is told with the volumes, so that somebody hears of it.
+        """
+        for snapshot in self._described([{"Name": f"tag:{labels.MANAGED}", "Values": ["1"]}]):
+            is_of_instance = snapshot.tags.get(labels.RESOURCE, "").startswith(f"{Kind.INSTANCE}/")
+            if is_of_instance == (self.kind is Kind.INSTANCE):
+                yield snapshot
+
+    def lock(self, id: str, lock: Lock) -> bool:
+        """True once the lock holds. A lock that is there is left as it is: locking again would start it anew, and
+        one that has run its time is not renewed."""
+        with translated("ec2:DescribeLockedSnapshots", resource=id):
+            locks = self._ec2.describe_locked_snapshots(SnapshotIds=[id])["Snapshots"]
+        if locks and locks[0].get("LockState") == "expired":
+            return False
+        if locks and (lock.mode is LockMode.GOVERNANCE or locks[0].get("LockState") != "governance"):
+            return True
+        cool_off: Any = {"CoolOffPeriod": COOL_OFF_HOURS} if lock.mode is LockMode.COMPLIANCE else {}
+        with translated("ec2:LockSnapshot", resource=id):
+            self._ec2.lock_snapshot(SnapshotId=id, LockMode=lock.mode.value, LockDuration=lock.days, **cool_off)
+        return True
+
+    def mark_expired(self, id: str) -> None:
+        """The snapshot carries holdfast:state=expired."""
+        with translated("ec2:CreateTags", resource=id):
+            self._ec2.create_tags(Resources=[id], Tags=[{"Key": labels.STATE, "Value": labels.EXPIRED}])
+
+    def delete(self, id: str) -> None:
+        """The snapshot is gone.
+
+        Errors: Unsafe when it is locked or an AMI uses it; NotAllowed when it was not marked.
+        """
+        with translated("ec2:DeleteSnapshot", resource=id):
+            try:
+                self._ec2.delete_snapshot(SnapshotId=id)
+            except ClientError as refusal:
+                if code_of(refusal) != "InvalidSnapshot.NotFound":
+                    raise
+
+    def changed_bytes(self, earlier_id: str, id: str) -> int | None:
+        """The bytes of the blocks that differ; None while either is not completed, or when they have no lineage.
+
+        Errors: SnapshotGone when either does not exist.
+        """
+        both = self.look((earlier_id, id))
+        for wanted in (earlier_id, id):
+            if wanted not in both:
+                raise SnapshotGone(
+                    f"{wanted} does not exist in {self.region} any more",
+                    hint="Nothing is compared with it; the next point is compared with a later one.",
+                )
+        if any(snapshot.state is not State.COMPLETED for snapshot in both.values()):
+            return None
+        changed_bytes = 0
+        request: ListChangedBlocksRequestTypeDef = {
+            "FirstSnapshotId": earlier_id,
+            "SecondSnapshotId": id,
+            "MaxResults": BLOCKS_PAGE,
+        }
+        while True:
+            with translated("ebs:ListChangedBlocks", resource=id):
+                try:
+                    page = self._ebs.list_changed_blocks(**request)
+                except self._ebs.exceptions.ValidationException as refusal:
+                    if _reason(refusal) == "UNRELATED_SNAPSHOTS":
+                        return None
+                    raise
+            changed_bytes += len(page.get("ChangedBlocks", ())) * page.get("BlockSize", 0)
+            next_token = page.get("NextToken")
+            if not next_token:
+                return changed_bytes
+            request["NextToken"] = next_token
+
+    def _described(self, filters: Sequence[FilterTypeDef]) -> Iterator[Snapshot]:
+        """Every one of our own snapshots that the filters let through, to the last page; an empty page is not it."""
+        pages = self._ec2.get_paginator("describe_snapshots").paginate(
+            OwnerIds=["self"], Filters=filters, PaginationConfig={"PageSize": PAGE}
+        )
+        with translated("ec2:DescribeSnapshots"):
+            for page in pages:
+                for described in page["Snapshots"]:
+                    yield self._read(described)
+
+    def _read(self, described: Mapping[str, Any]) -> Snapshot:
+        """A snapshot in our words, from any of the shapes in which EC2 describes one."""
+        tags = {tag["Key"]: tag["Value"] for tag in described.get("Tags", ())}
+        is_copy = labels.SOURCE_SNAPSHOT in tags
+        started_at = described.get("StartTime")
+        return Snapshot(
+            id=described["SnapshotId"],
+            region=self.region,
+            state=STATES.get(described.get("State", ""), State.UNKNOWN),
+            # A copy's VolumeId is arbitrary, and its StartTime is when the copying began.
+            source_id=tags.get(labels.SOURCE, "") if is_copy else described.get("VolumeId", ""),
+            started_at=started_at,
+            completed_at=described.get("CompletionTime"),
+            consistent_at=None if is_copy else started_at,
+            progress_percent=int(described.get("Progress", "").rstrip("%") or 0),
+            size_gib=described.get("VolumeSize"),
+            full_size_bytes=described.get("FullSnapshotSizeInBytes"),
+            is_encrypted=described.get("Encrypted", False),
+            kms_key_id=described.get("KmsKeyId"),
+            message=described.get("StateMessage", ""),
+            tags=tags,
+        )
+
+
+def tagged(tags: Mapping[str, str]) -> list[TagSpecificationTypeDef]:
+    """The tags as the creating call takes them: a crash after it must not leave a snapshot without any."""
+    return [{"ResourceType": "snapshot", "Tags": [{"Key": key, "Value": value} for key, value in sorted(tags.items())]}]
+
+
+def description(slot: Slot) -> str:
+    """What the EC2 console shows beside the snapshot."""
+    return f"Holdfast: {slot.resource}, {slot.at:%Y-%m-%d %H:%M} UTC"
+
+
+def _reason(refusal: ClientError) -> str:
+    answer: Mapping[str, Any] = refusal.response
+    return answer.get("Reason", "")
