@@ -1,0 +1,1 @@
+"""Remembers: the ledger table, the only thing Holdfast knows that AWS does not."""

@@ -1,0 +1,177 @@
+"""How each thing is written down: one table, one item for each fact, every key readable by a person.
+
+    pk                              sk                                   what
+    volume/eu-central-1/vol-0a1     resource                             coverage, and the newest slot planned
+                                    point#2026-11-20T02:00:00Z           a recovery point
+                                    copy#2026-11-20T02:00:00Z#eu-west-1#snap-0b2    one snapshot of it elsewhere
+                                    run#2026-11-20T02:00:00Z             the closed run, written once
+                                    verdict#2026-11-20T02:00:00Z         the judgement of that run, written once
+                                    rehearsal#eu-west-1#2026-11-21T04:00:00Z#<id>   a rehearsal's result, written once
+                                    surplus#2026-11-20T02:00:00Z#eu-west-1#snap-0c3 a duplicate on its way out
+    permits                         copy#ebs#eu-west-1                   who may have one more in flight
+    policy                          daily                                since when a policy reads as it does
+    clock                           retention                            the latest time a deletion was decided at
+
+Two sparse indexes: `open` holds only points and copies with work left, sorted by deadline; `listed` holds resources
+and rehearsals. Items that are replicated from other Regions are written once under keys of their own, because a
+global table resolves two writers of one item by forgetting one of them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pynamodb.attributes import JSONAttribute, ListAttribute, NumberAttribute, UnicodeAttribute
+from pynamodb.indexes import AllProjection, GlobalSecondaryIndex
+from pynamodb.models import Model
+
+
+class Open(GlobalSecondaryIndex[Any]):
+    """Points and copies with work left, by what and where, earliest deadline first."""
+
+    class Meta:
+        index_name = "open"
+        projection = AllProjection()
+
+    open_in = UnicodeAttribute(hash_key=True)
+    open_until = UnicodeAttribute(range_key=True)
+
+
+class Listed(GlobalSecondaryIndex[Any]):
+    """Everything of one sort, by resource."""
+
+    class Meta:
+        index_name = "listed"
+        projection = AllProjection()
+
+    listed_in = UnicodeAttribute(hash_key=True)
+    pk = UnicodeAttribute(range_key=True)
+
+
+class Item(Model):
+    """The key every item has. `bound` gives the class its table; nothing is read from the environment on import."""
+
+    class Meta:
+        table_name = "holdfast-ledger"
+
+    pk = UnicodeAttribute(hash_key=True)
+    sk = UnicodeAttribute(range_key=True)
+
+
+class ResourceItem(Item):
+    """Where a resource stands, and the newest slot that was planned for it."""
+
+    listed_in = UnicodeAttribute(null=True)
+    listed = Listed()
+    account = UnicodeAttribute()
+    standing = UnicodeAttribute()
+    by = UnicodeAttribute()
+    reason = UnicodeAttribute()
+    policy = UnicodeAttribute(null=True)
+    seen_at = UnicodeAttribute()
+    state = UnicodeAttribute(null=True)
+    engine = UnicodeAttribute(null=True)
+    size_gib = NumberAttribute(null=True)
+    members = ListAttribute[str](null=True)
+    newest_slot_at = UnicodeAttribute(null=True)
+    extra_day = UnicodeAttribute(null=True)
+    extra_bought = NumberAttribute(null=True)
+
+
+class PointItem(Item):
+    """A recovery point. `claimed_at` is the fence: whoever's claim it is may record, nobody else."""
+
+    open_in = UnicodeAttribute(null=True)
+    open_until = UnicodeAttribute(null=True)
+    open = Open()
+    account = UnicodeAttribute()
+    slot_key = UnicodeAttribute()
+    slot_at = UnicodeAttribute()
+    why = UnicodeAttribute()
+    status = UnicodeAttribute()
+    policy = UnicodeAttribute()
+    policy_version = UnicodeAttribute()
+    copy_to = ListAttribute[str](default=list)
+    deadline = UnicodeAttribute()
+    attempt = NumberAttribute(default=1)
+    claimed_at = UnicodeAttribute(null=True)
+    ordered_at = UnicodeAttribute(null=True)
+    created_at = UnicodeAttribute(null=True)
+    completed_at = UnicodeAttribute(null=True)
+    expired_at = UnicodeAttribute(null=True)
+    parts = JSONAttribute(null=True)
+    configuration = JSONAttribute(null=True)
+    held_because = UnicodeAttribute(null=True)
+    waits = NumberAttribute(default=0)
+    errors = ListAttribute[str](default=list)
+    reason = UnicodeAttribute(null=True)
+
+
+class CopyItem(Item):
+    """One snapshot of a point in another Region; claimed and fenced like a point."""
+
+    open_in = UnicodeAttribute(null=True)
+    open_until = UnicodeAttribute(null=True)
+    open = Open()
+    account = UnicodeAttribute()
+    slot_key = UnicodeAttribute()
+    slot_at = UnicodeAttribute()
+    why = UnicodeAttribute()
+    region = UnicodeAttribute()
+    source_snapshot_id = UnicodeAttribute()
+    source_id = UnicodeAttribute()
+    status = UnicodeAttribute()
+    policy = UnicodeAttribute()
+    policy_version = UnicodeAttribute()
+    deadline = UnicodeAttribute()
+    attempt = NumberAttribute(default=1)
+    expected_seconds = NumberAttribute(default=0)
+    claimed_at = UnicodeAttribute(null=True)
+    owed_at = UnicodeAttribute()
+    ordered_at = UnicodeAttribute(null=True)
+    created_at = UnicodeAttribute(null=True)
+    completed_at = UnicodeAttribute(null=True)
+    snapshot_id = UnicodeAttribute(null=True)
+    full_size_bytes = NumberAttribute(null=True)
+    waits = NumberAttribute(default=0)
+    errors = ListAttribute[str](default=list)
+
+
+class StoryItem(Item):
+    """A fact written once and never changed: a run, a verdict, a rehearsal."""
+
+    listed_in = UnicodeAttribute(null=True)
+    listed = Listed()
+    account = UnicodeAttribute()
+    at = UnicodeAttribute()
+    body = JSONAttribute()
+    forget_at = NumberAttribute(null=True)
+
+
+class PermitItem(Item):
+    """The permits of one pool: its limit, and the holders with the time each took one. `revision` is the fence."""
+
+    revision = NumberAttribute()
+    limit = NumberAttribute()
+    holders = JSONAttribute()
+    refused_at = UnicodeAttribute(null=True)
+
+
+class SinceItem(Item):
+    """Since when something reads as it does."""
+
+    version = UnicodeAttribute(null=True)
+    since = UnicodeAttribute()
+
+
+class SurplusItem(Item):
+    """A snapshot that a recorded one makes superfluous: found by the sweep, marked and deleted by two others."""
+
+    listed_in = UnicodeAttribute(null=True)
+    listed = Listed()
+    account = UnicodeAttribute()
+    kind = UnicodeAttribute()
+    region = UnicodeAttribute()
+    snapshot_id = UnicodeAttribute()
+    found_at = UnicodeAttribute()
+    state = UnicodeAttribute()

@@ -1,0 +1,448 @@
+"""Points and copies: claimed, recorded and moved along, each by one conditional write.
+
+Whoever loses a condition has been overtaken: somebody else moved the work on, and the loser stops. That is the whole
+of our concurrency control.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from pydantic import TypeAdapter
+from pynamodb.expressions.condition import Condition
+from pynamodb.expressions.update import Action
+
+from functions.core import instants
+from functions.core.planning import Owed
+from functions.core.points import MOVES, OPEN, Copy, Part, Point, Status, may_begin_again
+from functions.core.resources import ResourceKey
+from functions.core.slots import Slot, Why
+from functions.core.snapshots import Snapshot
+from functions.ledger.rows import CopyItem, Item, PointItem
+from functions.ledger.table import Table, read, written
+
+PARTS = TypeAdapter(tuple[Part, ...])
+ERRORS_KEPT = 10
+"""How many errors a row remembers; the log has all of them."""
+
+
+class Points:
+    """The recovery points of every resource, in their home Region.
+
+    A point stays among the open ones until its run is closed, so that a crash between its last move and the closing
+    is seen by the next sweep.
+    """
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+
+    def get(self, slot: Slot) -> Point | None:
+        """The point of a slot as it is now."""
+        item = self._table.get(PointItem, str(slot.resource), _point_key(slot))
+        return _point(item) if item else None
+
+    def of(self, resource: ResourceKey) -> list[Point]:
+        """Every point of a resource, oldest first; complete, or an error."""
+        return [_point(item) for item in self._table.starting(PointItem, str(resource), "point#")]
+
+    def newest_complete_before(self, slot: Slot) -> Point | None:
+        """The point that the one of `slot` is compared with: the last completed one before it."""
+        for item in self._table.newest_first(PointItem, str(slot.resource), "point#"):
+            point = _point(item)
+            if point.slot.at < slot.at and point.status is Status.COMPLETED:
+                return point
+        return None
+
+    def newest_at(self, resource: ResourceKey) -> datetime | None:
+        """The slot of the newest point that exists or is on its way; None when there is none."""
+        for item in self._table.newest_first(PointItem, str(resource), "point#"):
+            point = _point(item)
+            if point.status in OPEN or point.status is Status.COMPLETED:
+                return point.slot.at
+        return None
+
+    def owe(self, owed: Owed, now: datetime) -> bool:
+        """Whether this call wrote the slot down as owed; False when it was written down before."""
+        slot = owed.slot
+        item = self._table.rows(PointItem)(
+            str(slot.resource),
+            _point_key(slot),
+            **_slot_columns(slot),
+            **_open_columns("point", slot.resource.region, owed.deadline, slot),
+            status=Status.OWED,
+            policy=owed.policy.name,
+            policy_version=owed.policy.version,
+            copy_to=list(owed.policy.copy_to),
+            deadline=instants.exact(owed.deadline),
+            ordered_at=instants.exact(now),
+            reason=owed.reason,
+        )
+        return self._table.put_new(item)
+
+    def miss(self, slot: Slot, owed: Owed) -> bool:
+        """Whether this call wrote the slot down as missed, for the history; it will never have a point."""
+        item = self._table.rows(PointItem)(
+            str(slot.resource),
+            _point_key(slot),
+            **_slot_columns(slot),
+            status=Status.MISSED,
+            policy=owed.policy.name,
+            policy_version=owed.policy.version,
+            deadline=instants.exact(owed.deadline),
+            reason=f"nothing ran then; {instants.text(owed.slot.at)} caught up",
+        )
+        return self._table.put_new(item)
+
+    def adopt(self, point: Point) -> bool:
+        """Whether this call wrote down a point that was found at AWS and not in the ledger."""
+        slot = point.slot
+        item = self._table.rows(PointItem)(
+            str(slot.resource),
+            _point_key(slot),
+            **_slot_columns(slot),
+            **_open_columns("point", slot.resource.region, point.deadline, slot),
+            status=point.status,
+            policy=point.policy,
+            policy_version=point.policy_version,
+            copy_to=list(point.copy_to),
+            deadline=instants.exact(point.deadline),
+            attempt=point.attempt,
+            created_at=written(point.created_at),
+            completed_at=written(point.completed_at),
+            parts=PARTS.dump_python(point.parts, mode="json"),
+            reason=point.reason,
+        )
+        return self._table.put_new(item)
+
+    def claim(self, seen: Point, now: datetime) -> int | None:
+        """The attempt that this caller, and nobody else, may now make; None when somebody was faster."""
+        rows = PointItem
+        attempt = seen.attempt + 1 if seen.status in (Status.FAILED, Status.GONE) else seen.attempt
+        won = self._table.update(
+            self._key(seen.slot),
+            [
+                rows.status.set(Status.INTENT),
+                rows.claimed_at.set(instants.exact(now)),
+                rows.attempt.set(attempt),
+                *_reopened(rows, "point", seen.slot.resource.region, seen.deadline, seen.slot),
+            ],
+            (rows.status == seen.status) & _same_claim(rows, seen.claimed_at),
+        )
+        return attempt if won else None
+
+    def give_back(self, slot: Slot, claimed_at: datetime) -> bool:
+        """Whether the claim is undone: AWS refused before any effect, the slot is owed as before."""
+        rows = PointItem
+        return self._table.update(
+            self._key(slot),
+            [rows.status.set(Status.OWED), rows.claimed_at.remove(), rows.waits.add(1)],
+            (rows.status == Status.INTENT) & (rows.claimed_at == instants.exact(claimed_at)),
+        )
+
+    def fail_claim(self, slot: Slot, claimed_at: datetime, error: str) -> bool:
+        """Whether the claim ends as FAILED: AWS refused for good, and repeating needs a person or another attempt."""
+        rows = PointItem
+        return self._table.update(
+            self._key(slot),
+            [rows.status.set(Status.FAILED), _error_added(rows, error)],
+            (rows.status == Status.INTENT) & (rows.claimed_at == instants.exact(claimed_at)),
+        )
+
+    def record(
+        self,
+        slot: Slot,
+        claimed_at: datetime,
+        parts: Sequence[Part],
+        now: datetime,
+        configuration: Mapping[str, object],
+    ) -> bool:
+        """Whether the snapshots AWS began are now written under the claim that began them."""
+        rows = PointItem
+        return self._table.update(
+            self._key(slot),
+            [
+                rows.status.set(Status.CREATED),
+                rows.created_at.set(instants.exact(now)),
+                rows.parts.set(PARTS.dump_python(tuple(parts), mode="json")),
+                rows.configuration.set(dict(configuration)),
+            ],
+            (rows.status == Status.INTENT) & (rows.claimed_at == instants.exact(claimed_at)),
+        )
+
+    def move(
+        self, point: Point, to: Status, *, parts: Sequence[Part] | None = None, now: datetime, error: str = ""
+    ) -> bool:
+        """Whether the point stands at `to` now; False when it had moved on from where the caller saw it.
+
+        Errors: ValueError for a move that is not in MOVES.
+        """
+        _must_be_allowed(point.status, to)
+        rows = PointItem
+        actions: list[Action] = [rows.status.set(to)]
+        if parts is not None:
+            actions.append(rows.parts.set(PARTS.dump_python(tuple(parts), mode="json")))
+        if to is Status.COMPLETED:
+            actions.append(rows.completed_at.set(instants.exact(now)))
+        if to is Status.EXPIRED:
+            actions.append(rows.expired_at.set(instants.exact(now)))
+        if error:
+            actions.append(_error_added(rows, error))
+        return self._table.update(self._key(point.slot), actions, rows.status == point.status)
+
+    def settle(self, slot: Slot) -> None:
+        """The point has no work left: its run is closed, and it is no longer among the open ones."""
+        rows = PointItem
+        self._table.update(self._key(slot), _settled(rows), rows.pk.exists())
+
+    def update_parts(self, point: Point, parts: Sequence[Part]) -> bool:
+        """Whether what AWS says about an unfinished or completed point's snapshots is now written."""
+        rows = PointItem
+        dumped = PARTS.dump_python(tuple(parts), mode="json")
+        return self._table.update(self._key(point.slot), [rows.parts.set(dumped)], rows.status == point.status)
+
+    def open_in(self, region: str) -> Iterator[Point]:
+        """Every point of a Region with work left, earliest deadline first; may lag a moment behind."""
+        for item in self._table.indexed(PointItem, "open", f"point#{region}"):
+            yield _point(item)
+
+    def _key(self, slot: Slot) -> PointItem:
+        return self._table.rows(PointItem)(str(slot.resource), _point_key(slot))
+
+
+class Copies:
+    """Every point's snapshots in other Regions."""
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+
+    def get(self, slot: Slot, region: str, source_snapshot_id: str) -> Copy | None:
+        """One copy as it is now."""
+        item = self._table.get(CopyItem, str(slot.resource), _copy_key(slot, region, source_snapshot_id))
+        return _copy(item) if item else None
+
+    def of_slot(self, slot: Slot) -> list[Copy]:
+        """Every copy of one point."""
+        prefix = f"copy#{instants.text(slot.at)}#"
+        return [_copy(item) for item in self._table.starting(CopyItem, str(slot.resource), prefix)]
+
+    def of(self, resource: ResourceKey) -> list[Copy]:
+        """Every copy of every point of a resource; complete, or an error."""
+        return [_copy(item) for item in self._table.starting(CopyItem, str(resource), "copy#")]
+
+    def owe(self, copy: Copy) -> bool:
+        """Whether this call wrote the copy down as owed (or as what it was found to be)."""
+        slot = copy.slot
+        is_open = copy.status in OPEN
+        item = self._table.rows(CopyItem)(
+            str(slot.resource),
+            _copy_key(slot, copy.region, copy.source_snapshot_id),
+            **_slot_columns(slot),
+            **(_open_columns("copy", copy.region, copy.deadline, slot) if is_open else {}),
+            region=copy.region,
+            source_snapshot_id=copy.source_snapshot_id,
+            source_id=copy.source_id,
+            status=copy.status,
+            policy=copy.policy,
+            policy_version=copy.policy_version,
+            deadline=instants.exact(copy.deadline),
+            attempt=copy.attempt,
+            expected_seconds=copy.expected_seconds,
+            owed_at=instants.exact(copy.owed_at),
+            created_at=written(copy.created_at),
+            completed_at=written(copy.completed_at),
+            snapshot_id=copy.snapshot_id,
+            full_size_bytes=copy.full_size_bytes,
+        )
+        return self._table.put_new(item)
+
+    def claim(self, seen: Copy, now: datetime) -> int | None:
+        """The attempt that this caller, and nobody else, may now make; None when somebody was faster."""
+        rows = CopyItem
+        attempt = seen.attempt + 1 if seen.status in (Status.FAILED, Status.GONE) else seen.attempt
+        won = self._table.update(
+            self._key(seen),
+            [
+                rows.status.set(Status.INTENT),
+                rows.claimed_at.set(instants.exact(now)),
+                rows.ordered_at.set(instants.exact(now)),
+                rows.attempt.set(attempt),
+                *_reopened(rows, "copy", seen.region, seen.deadline, seen.slot),
+            ],
+            (rows.status == seen.status) & _same_claim(rows, seen.claimed_at),
+        )
+        return attempt if won else None
+
+    def give_back(self, copy: Copy, claimed_at: datetime) -> bool:
+        """Whether the claim is undone: AWS refused before any effect, the copy is owed as before."""
+        rows = CopyItem
+        return self._table.update(
+            self._key(copy),
+            [rows.status.set(Status.OWED), rows.claimed_at.remove(), rows.waits.add(1)],
+            (rows.status == Status.INTENT) & (rows.claimed_at == instants.exact(claimed_at)),
+        )
+
+    def fail_claim(self, copy: Copy, claimed_at: datetime, error: str) -> bool:
+        """Whether the claim ends as FAILED: AWS refused for good."""
+        rows = CopyItem
+        return self._table.update(
+            self._key(copy),
+            [rows.status.set(Status.FAILED), *_open_while_it_may_go_on(copy, Status.FAILED), _error_added(rows, error)],
+            (rows.status == Status.INTENT) & (rows.claimed_at == instants.exact(claimed_at)),
+        )
+
+    def record(self, copy: Copy, claimed_at: datetime, snapshot: Snapshot, now: datetime) -> bool:
+        """Whether the copy AWS began is now written under the claim that began it."""
+        rows = CopyItem
+        return self._table.update(
+            self._key(copy),
+            [
+                rows.status.set(Status.CREATED),
+                rows.created_at.set(instants.exact(now)),
+                rows.snapshot_id.set(snapshot.id),
+            ],
+            (rows.status == Status.INTENT) & (rows.claimed_at == instants.exact(claimed_at)),
+        )
+
+    def move(self, copy: Copy, to: Status, *, now: datetime, snapshot: Snapshot | None = None, error: str = "") -> bool:
+        """Whether the copy stands at `to` now; False when it had moved on from where the caller saw it.
+
+        Errors: ValueError for a move that is not in MOVES.
+        """
+        _must_be_allowed(copy.status, to)
+        rows = CopyItem
+        actions: list[Action] = [rows.status.set(to)]
+        if to is Status.COMPLETED:
+            actions.append(rows.completed_at.set(instants.exact(now)))
+            if snapshot is not None and snapshot.full_size_bytes is not None:
+                actions.append(rows.full_size_bytes.set(snapshot.full_size_bytes))
+        if to is Status.OWED:
+            actions.extend([rows.claimed_at.remove(), rows.attempt.set(copy.attempt + 1)])
+        if error:
+            actions.append(_error_added(rows, error))
+        actions.extend(_open_while_it_may_go_on(copy, to))
+        return self._table.update(self._key(copy), actions, rows.status == copy.status)
+
+    def open_in(self, region: str) -> Iterator[Copy]:
+        """Every copy to a Region with work left, earliest deadline first; may lag a moment behind."""
+        for item in self._table.indexed(CopyItem, "open", f"copy#{region}"):
+            yield _copy(item)
+
+    def _key(self, copy: Copy) -> CopyItem:
+        key = _copy_key(copy.slot, copy.region, copy.source_snapshot_id)
+        return self._table.rows(CopyItem)(str(copy.slot.resource), key)
+
+
+def by_slot(copies: Iterable[Copy]) -> dict[str, list[Copy]]:
+    """The copies grouped by slot key."""
+    grouped: dict[str, list[Copy]] = {}
+    for copy in copies:
+        grouped.setdefault(copy.slot.key, []).append(copy)
+    return grouped
+
+
+def _point_key(slot: Slot) -> str:
+    return f"point#{instants.text(slot.at)}"
+
+
+def _copy_key(slot: Slot, region: str, source_snapshot_id: str) -> str:
+    return f"copy#{instants.text(slot.at)}#{region}#{source_snapshot_id}"
+
+
+def _slot_columns(slot: Slot) -> dict[str, Any]:
+    return {
+        "account": slot.resource.account,
+        "slot_key": slot.key,
+        "slot_at": instants.text(slot.at),
+        "why": str(slot.why),
+    }
+
+
+def _open_columns(what: str, region: str, deadline: datetime, slot: Slot) -> dict[str, Any]:
+    """The key in the sparse index. The slot key makes equal deadlines distinct and the order the same every time."""
+    return {"open_in": f"{what}#{region}", "open_until": f"{instants.text(deadline)}#{slot.key}"}
+
+
+def _reopened(
+    rows: type[PointItem] | type[CopyItem], what: str, region: str, deadline: datetime, slot: Slot
+) -> list[Action]:
+    columns = _open_columns(what, region, deadline, slot)
+    return [rows.open_in.set(columns["open_in"]), rows.open_until.set(columns["open_until"])]
+
+
+def _settled(rows: type[PointItem] | type[CopyItem]) -> list[Action]:
+    return [rows.open_in.remove(), rows.open_until.remove()]
+
+
+def _open_while_it_may_go_on(copy: Copy, to: Status) -> list[Action]:
+    """In the index of open work, or out of it. A completed copy that somebody deleted comes back into it."""
+    if to in OPEN or may_begin_again(to, copy.attempt):
+        return _reopened(CopyItem, "copy", copy.region, copy.deadline, copy.slot)
+    return _settled(CopyItem)
+
+
+def _error_added(rows: type[PointItem] | type[CopyItem], error: str) -> Action:
+    return rows.errors.set(rows.errors.append([error[:500]]))
+
+
+def _same_claim(rows: type[PointItem] | type[CopyItem], claimed_at: datetime | None) -> Condition:
+    if claimed_at is None:
+        return rows.claimed_at.does_not_exist()
+    return rows.claimed_at == instants.exact(claimed_at)
+
+
+def _must_be_allowed(at: Status, to: Status) -> None:
+    if to not in MOVES[at]:
+        raise ValueError(f"a point never goes from {at} to {to}")
+
+
+def _slot(item: Item, account: str, slot_at: str, why: str) -> Slot:
+    return Slot(resource=ResourceKey.parse(item.pk, account=account), at=instants.parse(slot_at), why=Why(why))
+
+
+def _point(item: PointItem) -> Point:
+    return Point(
+        slot=_slot(item, item.account, item.slot_at, item.why),
+        status=Status(item.status),
+        policy=item.policy,
+        policy_version=item.policy_version,
+        copy_to=tuple(item.copy_to or ()),
+        deadline=instants.parse(item.deadline),
+        attempt=int(item.attempt),
+        claimed_at=read(item.claimed_at),
+        parts=PARTS.validate_python(item.parts or ()),
+        ordered_at=read(item.ordered_at),
+        created_at=read(item.created_at),
+        completed_at=read(item.completed_at),
+        expired_at=read(item.expired_at),
+        is_held=bool(item.held_because),
+        waits=int(item.waits or 0),
+        errors=tuple((item.errors or ())[-ERRORS_KEPT:]),
+        reason=item.reason or "",
+        configuration=item.configuration or {},
+    )
+
+
+def _copy(item: CopyItem) -> Copy:
+    return Copy(
+        slot=_slot(item, item.account, item.slot_at, item.why),
+        region=item.region,
+        source_snapshot_id=item.source_snapshot_id,
+        source_id=item.source_id,
+        status=Status(item.status),
+        policy=item.policy,
+        policy_version=item.policy_version,
+        deadline=instants.parse(item.deadline),
+        owed_at=instants.parse(item.owed_at),
+        expected_seconds=float(item.expected_seconds or 0),
+        attempt=int(item.attempt),
+        claimed_at=read(item.claimed_at),
+        snapshot_id=item.snapshot_id,
+        ordered_at=read(item.ordered_at),
+        created_at=read(item.created_at),
+        completed_at=read(item.completed_at),
+        full_size_bytes=None if item.full_size_bytes is None else int(item.full_size_bytes),
+        waits=int(item.waits or 0),
+        errors=tuple((item.errors or ())[-ERRORS_KEPT:]),
+    )
