@@ -1,0 +1,1 @@
+"""Acts: one verb in each file. Frame, read, look, decide, answer."""

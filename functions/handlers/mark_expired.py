@@ -1,0 +1,180 @@
+"""Mark expired: decide which points may go, say why, and mark them. Deleting is another function with another role."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from functions.core.errors import HoldfastError, SnapshotGone
+from functions.core.evidence import Fitness
+from functions.core.points import GRACE, Copy, Point, Status
+from functions.core.resources import Kind, ResourceKey
+from functions.core.retention import Decision, Fate, Standing, decide
+from functions.core.snapshots import Snapshot, State
+from functions.handlers import frame
+from functions.handlers.tools import Tools
+from functions.ledger.surplus import Stage
+from functions.ledger.works import by_slot
+
+Seen = Mapping[tuple[Kind, str], Mapping[str, Snapshot]]
+"""Every snapshot of ours by kind and Region, then by id: what AWS really has."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Marked:
+    """Which points were marked and why, which are gone though the ledger had them, and what was left alone."""
+
+    expired: tuple[str, ...]
+    lost: tuple[str, ...]
+    surplus: tuple[str, ...]
+    kept: int
+    left_alone: tuple[str, ...]
+
+
+def mark_expired(tools: Tools, now: datetime) -> Marked:
+    """Every point the policy lets go carries the mark that lets the deleter touch it, after a durable EXPIRED.
+
+    AWS is listed first and completely; a listing that fails ends the run before any decision.
+    """
+    seen: Seen = {
+        (kind, region): {snapshot.id: snapshot for snapshot in tools.snapshots(kind, region).ours()}
+        for kind in Kind
+        for region in tools.settings.regions
+    }
+    clock_seen_at = tools.ledger.since.clock(now)
+    expired: list[str] = []
+    lost: list[str] = []
+    left_alone: list[str] = []
+    kept = 0
+    for known in tools.ledger.resources.all():
+        points = tools.ledger.points.of(known.resource)
+        copies = tools.ledger.copies.of(known.resource)
+        lost += _write_down_losses(points, copies, seen, tools, now)
+        points = tools.ledger.points.of(known.resource)
+        copies = tools.ledger.copies.of(known.resource)
+        decisions = _decide(known.resource, points, copies, clock_seen_at, tools, now)
+        going = [decision for decision in decisions if decision.fate is Fate.EXPIRE]
+        kept += len(decisions) - len(going)
+        if going and not _something_stays(decisions, seen):
+            left_alone.append(f"{known.resource}: none of the points that would stay was seen at AWS")
+            continue
+        expired += [
+            f"{known.resource} {decision.point.slot.at:%Y-%m-%dT%H:%MZ}: {decision.reason}"
+            for decision in going
+            if tools.ledger.points.move(decision.point, Status.EXPIRED, now=now)
+        ]
+        left_alone += _mark(tools.ledger.points.of(known.resource), copies, seen, tools)
+    surplus = _mark_surplus(tools, left_alone)
+    return Marked(
+        expired=tuple(expired), lost=tuple(lost), surplus=tuple(surplus), kept=kept, left_alone=tuple(left_alone)
+    )
+
+
+def _decide(
+    resource: ResourceKey,
+    points: Sequence[Point],
+    copies: Sequence[Copy],
+    clock_seen_at: datetime,
+    tools: Tools,
+    now: datetime,
+) -> Sequence[Decision]:
+    """The fate of each completed point, each group under the policy it was taken under."""
+    verified = frozenset(
+        rehearsal.slot.key
+        for rehearsal in tools.ledger.stories.rehearsals(resource)
+        if rehearsal.evidence is not None and rehearsal.evidence.fitness is Fitness.FIT
+    )
+    newest = max((p for p in points if p.status is Status.COMPLETED), key=lambda p: p.slot.at, default=None)
+    policy = tools.settings.policies.get(newest.policy) if newest else None
+    standing = Standing(
+        points=points,
+        copies=by_slot(copies),
+        verified=verified,
+        policy=policy,
+        policy_since=tools.ledger.since.policy(policy, now) if policy else now,
+        clock_seen_at=clock_seen_at,
+        deleted_today=sum(1 for p in points if p.expired_at is not None and p.expired_at.date() == now.date()),
+    )
+    return decide(standing, now)
+
+
+def _something_stays(decisions: Sequence[Decision], seen: Seen) -> bool:
+    """Whether AWS itself shows at least one whole point among those that would be left."""
+    for decision in decisions:
+        if decision.fate is Fate.KEEP:
+            key = decision.point.slot.resource
+            here = seen[key.kind, key.region]
+            ids = [part.snapshot_id for part in decision.point.parts]
+            if ids and all(id in here and here[id].state is State.COMPLETED for id in ids):
+                return True
+    return False
+
+
+def _write_down_losses(
+    points: Sequence[Point], copies: Sequence[Copy], seen: Seen, tools: Tools, now: datetime
+) -> list[str]:
+    """Completed points and copies that AWS no longer has are GONE on the ledger too: somebody deleted them."""
+    lost: list[str] = []
+    standing = {point.slot.key for point in points if point.status is Status.COMPLETED}
+    for point in points:
+        key = point.slot.resource
+        absent = [p.snapshot_id for p in point.parts if p.snapshot_id not in seen[key.kind, key.region]]
+        if point.status is Status.COMPLETED and absent and _is_old(point.completed_at, now):
+            error = f"{', '.join(absent)} is not at AWS any more"
+            if tools.ledger.points.move(point, Status.GONE, now=now, error=error):
+                lost.append(f"{key} {point.slot.at:%Y-%m-%dT%H:%MZ}")
+    for copy in copies:
+        key = copy.slot.resource
+        here = seen.get((key.kind, copy.region), {})
+        is_absent = copy.status is Status.COMPLETED and copy.snapshot_id not in here
+        if copy.slot.key in standing and is_absent and _is_old(copy.completed_at, now):
+            error = f"{copy.snapshot_id} is not at AWS any more"
+            if tools.ledger.copies.move(copy, Status.GONE, now=now, error=error):
+                lost.append(f"{key} {copy.slot.at:%Y-%m-%dT%H:%MZ} in {copy.region}")
+    return lost
+
+
+def _is_old(completed_at: datetime | None, listed_at: datetime) -> bool:
+    """Whether a listing begun at `listed_at` must have shown it: it was complete by then, and long enough for EC2."""
+    return completed_at is not None and listed_at - completed_at >= GRACE
+
+
+def _mark(points: Sequence[Point], copies: Sequence[Copy], seen: Seen, tools: Tools) -> list[str]:
+    """Why some could not be marked; every other snapshot of an EXPIRED point carries the mark. Also finishes the
+    marking of yesterday, if it was cut off."""
+    left_alone: list[str] = []
+    copied = by_slot(copies)
+    for point in points:
+        if point.status is not Status.EXPIRED:
+            continue
+        key = point.slot.resource
+        ids = [(key.region, part.snapshot_id) for part in point.parts]
+        ids += [(c.region, c.snapshot_id) for c in copied.get(point.slot.key, []) if c.snapshot_id is not None]
+        for region, id in ids:
+            if id not in seen.get((key.kind, region), {}):
+                continue
+            try:
+                tools.snapshots(key.kind, region).mark_expired(id)
+            except HoldfastError as problem:
+                left_alone.append(f"{id} in {region}: {problem}")
+    return left_alone
+
+
+def _mark_surplus(tools: Tools, left_alone: list[str]) -> list[str]:
+    marked: list[str] = []
+    for surplus in list(tools.ledger.surplus.at(Stage.FOUND)):
+        try:
+            tools.snapshots(surplus.kind, surplus.region).mark_expired(surplus.snapshot_id)
+        except SnapshotGone:
+            tools.ledger.surplus.move(surplus, Stage.DELETED)
+            continue
+        except HoldfastError as problem:
+            left_alone.append(f"{surplus.snapshot_id} in {surplus.region}: {problem}")
+            continue
+        if tools.ledger.surplus.move(surplus, Stage.MARKED):
+            marked.append(f"{surplus.snapshot_id} in {surplus.region}")
+    return marked
+
+
+handler = frame.tick(mark_expired)

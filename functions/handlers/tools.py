@@ -1,0 +1,147 @@
+"""What a handler works with, built from the environment when first asked for and never on import."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from functools import cached_property
+from importlib import resources
+
+from functions.aws import kinds
+from functions.aws.clients import Clients
+from functions.aws.health import Health
+from functions.aws.inventory import Inventory
+from functions.aws.outbound import Bus, Queue, Topic
+from functions.aws.restores_ebs import VolumeRestores
+from functions.aws.restores_rds import ClusterRestores, DatabaseRestores, RehearsalNetwork
+from functions.contracts import settings as contract
+from functions.core.errors import Broken, Refused
+from functions.core.policies import Policy, Settings
+from functions.core.resources import Kind
+from functions.core.restores import Restores
+from functions.core.snapshots import Snapshots
+from functions.ledger.ledger import Ledger
+
+
+class Tools:
+    """Everything a handler may reach for. Tests make one from their own environment and settings."""
+
+    def __init__(
+        self,
+        environment: Mapping[str, str],
+        *,
+        settings: Settings | None = None,
+        clients: Clients | None = None,
+        ledger: Ledger | None = None,
+    ) -> None:
+        self._environment = environment
+        self._settings = settings
+        self._ledger = ledger
+        self.clients = clients or Clients()
+
+    @cached_property
+    def settings(self) -> Settings:
+        """The policies and Regions this deployment was made with; they ride in a layer beside the code."""
+        if self._settings is not None:
+            return self._settings
+        written = resources.files("holdfast_settings").joinpath("settings.json").read_text()
+        return contract.read(json.loads(written)).settings
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        """The ledger, in the Region this function runs in."""
+        return self._ledger or Ledger(table=self._of("HOLDFAST_TABLE"), region=self.region)
+
+    @property
+    def region(self) -> str:
+        """The Region this function runs in."""
+        return self._of("AWS_REGION")
+
+    @property
+    def account(self) -> str:
+        """The account this function runs in."""
+        return self._of("HOLDFAST_ACCOUNT")
+
+    def policy(self, name: str) -> Policy:
+        """The policy of that name.
+
+        Errors: Refused when the settings no longer have it.
+        """
+        policy = self.settings.policies.get(name)
+        if policy is None:
+            raise Refused(
+                f"there is no policy named {name!r} any more",
+                hint="Put the policy back into cdk.json and deploy, or tag the resource with one that exists.",
+            )
+        return policy
+
+    def snapshots(self, kind: Kind, region: str) -> Snapshots:
+        """The adapter of a kind in a Region."""
+        key = self._of("HOLDFAST_KEY_ALIAS")
+        return kinds.snapshots(kind, region, account=self.account, clients=self.clients, key=key)
+
+    def inventory(self, region: str) -> Inventory:
+        """What exists in a Region."""
+        return Inventory(region=region, account=self.account, clients=self.clients)
+
+    def restores(self, kind: Kind) -> Restores:
+        """How a kind is restored in the Region this function runs in.
+
+        Errors: Refused for a database where no network was made for rehearsals.
+        """
+        if kind in (Kind.VOLUME, Kind.INSTANCE):
+            return VolumeRestores(kind, self.region, self.clients)
+        return (DatabaseRestores if kind is Kind.DATABASE else ClusterRestores)(
+            self.region, self.clients, self._rehearsal_network()
+        )
+
+    def volume_restores(self, kind: Kind) -> VolumeRestores:
+        """As `restores`, for the kinds whose content is proven through a snapshot of the restored volume."""
+        return VolumeRestores(kind, self.region, self.clients)
+
+    @cached_property
+    def snapshot_orders(self) -> Queue:
+        """The queue that take_snapshot reads."""
+        return Queue(self._of("HOLDFAST_SNAPSHOT_ORDERS_URL"), self.region, self.clients)
+
+    @cached_property
+    def copy_orders(self) -> Queue:
+        """The queue that copy_snapshot reads."""
+        return Queue(self._of("HOLDFAST_COPY_ORDERS_URL"), self.region, self.clients)
+
+    @cached_property
+    def topic(self) -> Topic:
+        """Where notices for people go."""
+        return Topic(self._of("HOLDFAST_TOPIC_ARN"), self.region, self.clients)
+
+    @cached_property
+    def bus(self) -> Bus:
+        """Where events for machines go."""
+        return Bus(self._of("HOLDFAST_BUS"), self.region, self.clients)
+
+    @cached_property
+    def health(self) -> Health:
+        """Where the numbers about ourselves go."""
+        return Health(self.region, self.clients)
+
+    def _rehearsal_network(self) -> RehearsalNetwork:
+        groups = tuple(g for g in self._environment.get("HOLDFAST_REHEARSAL_SECURITY_GROUP_IDS", "").split(",") if g)
+        subnet_group = self._environment.get("HOLDFAST_REHEARSAL_SUBNET_GROUP", "")
+        if not groups or not subnet_group:
+            raise Refused(
+                f"no network for rehearsals of databases in {self.region}",
+                hint="Set rehearse_databases in cdk.json to true and deploy; an isolated network is then made.",
+            )
+        return RehearsalNetwork(subnet_group=subnet_group, security_group_ids=groups)
+
+    def _of(self, name: str) -> str:
+        value = self._environment.get(name)
+        if not value:
+            raise Broken(f"the environment has no {name}", hint="Deploy again; infra/ sets it for this function.")
+        return value
+
+
+def from_environment() -> Tools:
+    """The tools of the function this process runs as."""
+    return Tools(os.environ)
