@@ -1,0 +1,40 @@
+"""The names on which the stacks agree.
+
+A stack in one Region finds what a stack in another Region made by these names and by nothing else: references across
+Regions would bring custom resources with Lambda functions of their own, and would tie the recovery stacks to a home
+Region that may be gone when they are needed.
+"""
+
+from __future__ import annotations
+
+from functions.aws.permissions import KEY_ALIAS as KEY_ALIAS
+
+LEDGER = "holdfast-ledger"
+OPEN_INDEX = "open"
+LISTED_INDEX = "listed"
+
+BUS = "holdfast"
+TOPIC = "holdfast-notices"
+
+SNAPSHOT_ORDERS = "holdfast-snapshot-orders"
+COPY_ORDERS = "holdfast-copy-orders"
+AWS_NOTICES = "holdfast-aws-notices"
+MISSED_EVENTS = "holdfast-missed-events"
+UNSENT_NOTICES = "holdfast-unsent-notices"
+
+REHEARSE = "holdfast-rehearse"
+SUBNET_GROUP = "holdfast-rehearsal"
+SCHEDULES = "holdfast"
+
+METRICS = "Holdfast"
+PLANS_MADE = "PlansMade"
+OVERDUE = "Overdue"
+
+
+def dead(queue: str) -> str:
+    """The queue in which messages end that the queue of that name could not hand on."""
+    return f"{queue}-dead"
+
+
+DEAD_LETTERS_AT_HOME = (dead(SNAPSHOT_ORDERS), dead(COPY_ORDERS), dead(AWS_NOTICES), MISSED_EVENTS)
+DEAD_LETTERS_AT_RECOVERY = (MISSED_EVENTS,)
