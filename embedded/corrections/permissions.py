@@ -1,0 +1,155 @@
+"""IAM as ministack enforces it, with AWS's questions for EC2, EBS and RDS and for a clock that jumps.
+
+* Calls to EC2, EBS and RDS are asked about as `authorization` says; ministack asks nothing about EBS.
+* The tags of EC2 and RDS resources are read from moto, where they live, for `aws:ResourceTag` conditions.
+* A batch operation of SQS is allowed by the action it batches.
+* `${*}` in a policy is a literal asterisk, `cloudwatch:namespace` is known, and loopback counts as secure transport.
+* A signature is not refused for its age: callers outside live on the wall's clock, the server does not.
+
+Not asked, and so unproved here: key policies and `kms:` permissions behind EC2 and RDS calls, and anything that a
+state machine calls by SDK integration.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+from collections.abc import Mapping, Sequence
+from contextvars import ContextVar
+from types import SimpleNamespace
+from typing import Any
+
+from ministack.core import iam_actions, iam_evaluator, sigv4
+from ministack.services import tagging
+from moto.core.exceptions import ServiceException
+from moto.ec2.models import ec2_backends
+from moto.rds.models import rds_backends
+
+from embedded import ACCOUNT
+from embedded.corrections.authorization import Question, questions
+from embedded.corrections.expected import expect, original
+
+# What is still to be asked about the request at hand, once its first resource has been found.
+_still_to_ask: ContextVar[Sequence[Question]] = ContextVar("still_to_ask", default=())
+
+
+def install() -> None:
+    _read_tags_from_moto()
+    _ask_about_every_resource()
+    _understand_literal_asterisks()
+    _count_loopback_as_secure()
+    _accept_signatures_of_any_age()
+
+
+def _ask_about_every_resource() -> None:
+    expect("ebs" not in iam_actions.SERVICE_TO_IAM_NAMESPACE, "EBS to be without an IAM namespace")
+    iam_actions.SERVICE_TO_IAM_NAMESPACE["ebs"] = "ebs"
+    iam_actions._BOTOCORE_SERVICE_MAP["ebs"] = ["ebs"]
+    extract_action = iam_actions.extract_iam_action
+    extract_arn = original(iam_actions, "extract_resource_arn", 'if service == "ec2":', 'if service == "rds":')
+    enforce = original(iam_evaluator, "enforce", "authenticate(access_key_id or", "service_context")
+
+    def extract_resource_arn(
+        service: str,
+        method: str,
+        path: str,
+        headers: dict[str, str],
+        body: bytes,
+        parameters: dict[str, Any],
+        region: str,
+        account: str,
+    ) -> str:
+        _still_to_ask.set(())
+        if service in ("ec2", "ebs", "rds"):
+            action = extract_action(service, method, path, headers, body, parameters) or ""
+            asked = questions(service, action, region, path, _plain(parameters))
+        elif extract_action(service, method, path, headers, body, parameters) == "cloudwatch:PutMetricData":
+            asked = [Question("cloudwatch:PutMetricData", "*", {"cloudwatch:namespace": _namespace(body, parameters)})]
+        else:
+            asked = []
+        if asked:
+            _still_to_ask.set(asked)
+            return asked[0].arn
+        return extract_arn(service, method, path, headers, body, parameters, region, account)
+
+    def enforce_all(
+        access_key: str,
+        action: str,
+        service: str,
+        region: str,
+        resource_arn: str = "*",
+        service_context: Mapping[str, Any] | None = None,
+    ) -> Any:
+        asked = _still_to_ask.get()
+        _still_to_ask.set(())
+        if service == "sqs":
+            # IAM has no actions for the batches: SendMessageBatch is allowed by sqs:SendMessage.
+            action = action.removesuffix("Batch")
+        if not asked or asked[0].arn != resource_arn:
+            return enforce(access_key, action, service, region, resource_arn, dict(service_context or {}))
+        for question in asked:
+            keys = {**(service_context or {}), **question.keys}
+            denied = enforce(access_key, question.action, service, region, question.arn, keys)
+            if denied:
+                return denied
+        return None
+
+    iam_actions.extract_resource_arn = extract_resource_arn
+    iam_evaluator.enforce = enforce_all
+
+
+def _plain(parameters: Mapping[str, Any]) -> dict[str, str]:
+    return {name: str(value[0] if isinstance(value, list) else value) for name, value in parameters.items() if value}
+
+
+def _namespace(body: bytes, parameters: Mapping[str, Any]) -> str:
+    """What PutMetricData writes to, in either of the protocols that our SDKs speak."""
+    if body[:1] == b"{":
+        return str(json.loads(body).get("Namespace", ""))
+    return _plain(parameters).get("Namespace", "")
+
+
+def _count_loopback_as_secure() -> None:
+    """`aws:SecureTransport` is true: nothing leaves this machine, and every policy denies plain HTTP."""
+    expect("_request_origin.get()[1]" in inspect.getsource(iam_evaluator.EvalContext), "EvalContext.secure_transport")
+    origin = iam_evaluator._request_origin
+    secure: Any = SimpleNamespace(set=origin.set, get=lambda: (origin.get()[0], True))
+    iam_evaluator._request_origin = secure
+
+
+def _read_tags_from_moto() -> None:
+    original(iam_evaluator, "enforce", "from ministack.services.tagging import resource_tags")
+    resource_tags = original(tagging, "resource_tags", "_RESOURCE_TAG_COLLECTORS")
+
+    def tags_of(arn: str) -> dict[str, str] | None:
+        _, _, service, region, _, resource = [*arn.split(":", 5), *[""] * 6][:6]
+        if service == "ec2" and region:
+            return dict(ec2_backends[ACCOUNT][region].tags.get(resource.rpartition("/")[2], {}))
+        if service == "rds" and region:
+            try:
+                found = rds_backends[ACCOUNT][region].list_tags_for_resource(arn)
+            except ServiceException:
+                return None  # nothing of that name yet: it is about to be made
+            return {tag["Key"]: tag["Value"] for tag in found}
+        return resource_tags(arn)
+
+    tagging.resource_tags = tags_of
+
+
+def _understand_literal_asterisks() -> None:
+    original(iam_evaluator, "_fnmatch_compile", 'if ch == "*":')
+
+    def compile_pattern(pattern: str, ignore_case: bool) -> re.Pattern[str]:
+        pieces = re.split(r"(\$\{[*?$]\}|\*|\?)", pattern)
+        wild = {"*": ".*", "?": "."}
+        regex = "".join(wild.get(piece) or re.escape(piece[2] if piece.startswith("${") else piece) for piece in pieces)
+        return re.compile(f"^{regex}$", re.IGNORECASE if ignore_case else 0)
+
+    iam_evaluator._fnmatch_compile = compile_pattern
+
+
+def _accept_signatures_of_any_age() -> None:
+    original(iam_evaluator, "authenticate", "skewed = request_time_failure(signature)")
+    original(sigv4, "request_time_failure", "Signature expired")
+    sigv4.request_time_failure = lambda *_, **__: None
