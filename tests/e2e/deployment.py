@@ -1,0 +1,96 @@
+"""Holdfast as it is deployed, on an embedded AWS of its own, with the words the stories need."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from embedded.aws import EmbeddedAws
+from embedded.tryout import ledger
+from embedded.tryout.ledger import Told
+from embedded.tryout.scenario import AWAY, HOME, PROTECTED, Thing
+
+PATIENCE_SECONDS = 60.0
+
+
+@dataclass
+class Deployment:
+    """A running AWS with Holdfast deployed."""
+
+    aws: EmbeddedAws
+    things: list[Thing] = field(default_factory=list)
+
+    def protect_a_volume(self) -> Thing:
+        """A new volume with the policy's tag, some bytes in it, and no point yet."""
+        id = self.aws.client("ec2", HOME).create_volume(
+            AvailabilityZone=f"{HOME}a",
+            Size=1,
+            VolumeType="gp3",
+            TagSpecifications=[{"ResourceType": "volume", "Tags": PROTECTED}],
+        )["VolumeId"]
+        thing = Thing("volume", id, "a volume")
+        self.things.append(thing)
+        return thing
+
+    def leave(self, thing: Thing) -> None:
+        """The volume is no longer protected; what it has stays."""
+        self.aws.client("ec2", HOME).delete_tags(Resources=[thing.id], Tags=[{"Key": "holdfast:policy"}])
+        self.things.remove(thing)
+
+    def invoke(self, verb: str) -> dict[str, Any]:
+        """What the function answered."""
+        name = f"holdfast-{verb}"
+        answer = self.aws.client("lambda", HOME, read_timeout=120).invoke(FunctionName=name, Payload=b"{}")
+        said = json.loads(answer["Payload"].read())
+        assert "FunctionError" not in answer, said
+        return said
+
+    def plan(self) -> None:
+        """Everything due is ordered."""
+        self.invoke("take-inventory")
+        self.invoke("plan-backups")
+
+    def told(self, thing: Thing) -> Told:
+        """What the ledger says about it now."""
+        (told,) = ledger.read(self.aws, [thing])
+        return told
+
+    def until(self, what: str, holds: Callable[[], Any], *, seconds: float = PATIENCE_SECONDS) -> None:
+        """It holds now; a failure says what did not come to hold, and where to read on."""
+        end = time.monotonic() + seconds
+        while not holds():
+            assert time.monotonic() < end, f"not within {seconds:.0f} s: {what}; log: {self.aws.log_path}"
+            time.sleep(0.1)
+
+    def until_copied(self, thing: Thing) -> Told:
+        """The newest point of the thing has its copies, and its run has a verdict."""
+
+        def is_copied() -> bool:
+            told = self.told(thing)
+            return told.has_point and told.has_copies and bool(told.run) and bool(told.verdict)
+
+        self.until(f"{thing.key} has a point, a copy and a verdict", is_copied)
+        return self.told(thing)
+
+    def snapshots(self, thing: Thing, region: str) -> list[dict[str, Any]]:
+        """Every snapshot of ours of this thing in a Region, as AWS has it."""
+        tag = {"Name": "tag:holdfast:resource", "Values": [thing.key]}
+        return self.aws.client("ec2", region).describe_snapshots(OwnerIds=["self"], Filters=[tag])["Snapshots"]
+
+    def go_to(self, instant: datetime) -> None:
+        """The embedded clock shows that instant."""
+        self.aws.set_clock(instant)
+
+    def next_night(self) -> datetime:
+        """The clock shows a minute past the next slot."""
+        now = self.aws.now()
+        slot = now.replace(hour=2, minute=1, second=0, microsecond=0)
+        self.go_to(slot if slot > now else slot + timedelta(days=1))
+        return self.aws.now()
+
+
+__all__ = ["AWAY", "HOME", "Deployment", "Thing"]
