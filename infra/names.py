@@ -29,6 +29,7 @@ SCHEDULES = "holdfast"
 METRICS = "Holdfast"
 PLANS_MADE = "PlansMade"
 OVERDUE = "Overdue"
+LOST = "Lost"
 
 
 def dead(queue: str) -> str:

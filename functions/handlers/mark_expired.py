@@ -58,7 +58,7 @@ def mark_expired(tools: Tools, now: datetime) -> Marked:
         kept += len(decisions) - len(going)
         if going and not _something_stays(decisions, seen):
             left_alone.append(f"{known.resource}: none of the points that would stay was seen at AWS")
-            continue
+            going = []
         expired += [
             f"{known.resource} {decision.point.slot.at:%Y-%m-%dT%H:%MZ}: {decision.reason}"
             for decision in going
@@ -66,6 +66,7 @@ def mark_expired(tools: Tools, now: datetime) -> Marked:
         ]
         left_alone += _mark(tools.ledger.points.of(known.resource), copies, seen, tools)
     surplus = _mark_surplus(tools, left_alone)
+    tools.health.count(Lost=len(lost))
     return Marked(
         expired=tuple(expired), lost=tuple(lost), surplus=tuple(surplus), kept=kept, left_alone=tuple(left_alone)
     )

@@ -33,7 +33,7 @@ def take_inventory(tools: Tools, now: datetime) -> InventoryTaken:
     gone = [
         known
         for known in tools.ledger.resources.all()
-        if known.resource not in seen and known.policy is not None and now - known.seen_at > FORGOTTEN_AFTER
+        if known.resource not in seen and not known.is_gone and now - known.seen_at > FORGOTTEN_AFTER
     ]
     for known in gone:
         tools.ledger.resources.gone(known, now)

@@ -12,6 +12,9 @@ from functions.core.resources import ResourceKey
 from functions.ledger.rows import ResourceItem
 from functions.ledger.table import Table, read
 
+GONE = "gone"
+"""The state of what the inventory no longer sees; no state of AWS is called so."""
+
 SHARDS = 8
 """Over how many index partitions resources are spread, so that an inventory of 10,000 does not write to one."""
 
@@ -27,6 +30,7 @@ class Known:
     policy: str | None
     seen_at: datetime
     newest_slot_at: datetime | None
+    is_gone: bool = False
     members: tuple[str, ...] = ()
     engine: str | None = None
 
@@ -69,6 +73,7 @@ class Resources:
             self._key(known.resource),
             [
                 rows.standing.set(Standing.EXCLUDED),
+                rows.state.set(GONE),
                 rows.by.set("holdfast"),
                 rows.reason.set("it does not exist any more; its points are kept as its policy says"),
                 rows.policy.remove(),
@@ -125,6 +130,7 @@ def _known(item: ResourceItem) -> Known:
         policy=item.policy,
         seen_at=instants.parse(item.seen_at),
         newest_slot_at=read(item.newest_slot_at),
+        is_gone=item.state == GONE,
         members=tuple(item.members or ()),
         engine=item.engine,
     )

@@ -44,6 +44,7 @@ class WatchStack(Stack):
         if self.region == deployment.home:
             self._alarm_when_nothing_is_planned()
             self._alarm_when_backups_are_overdue()
+            self._alarm_when_points_are_lost()
             self._alarm_on_dead_letters(names.DEAD_LETTERS_AT_HOME)
         else:
             self._alarm_on_dead_letters((*names.DEAD_LETTERS_AT_RECOVERY, names.UNSENT_NOTICES))
@@ -90,6 +91,22 @@ class WatchStack(Stack):
             comparison=cloudwatch.ComparisonOperator.GREATER_THAN_THRESHOLD,
             periods=2,
             missing=cloudwatch.TreatMissingData.BREACHING,
+        )
+
+    def _alarm_when_points_are_lost(self) -> None:
+        """Completed snapshots that AWS no longer has: somebody else deleted them."""
+        self._alarm(
+            "Lost",
+            name="holdfast-lost",
+            says="Recovery points or copies that were complete are not at AWS any more. The log of "
+            "holdfast-mark-expired names them; CloudTrail says who deleted them. Copies are made again by themselves.",
+            metric=cloudwatch.Metric(
+                namespace=names.METRICS, metric_name=names.LOST, statistic="Maximum", period=Duration.days(1)
+            ),
+            threshold=0,
+            comparison=cloudwatch.ComparisonOperator.GREATER_THAN_THRESHOLD,
+            periods=1,
+            missing=cloudwatch.TreatMissingData.NOT_BREACHING,
         )
 
     def _alarm_on_dead_letters(self, queues: Iterable[str]) -> None:
