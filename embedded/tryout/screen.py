@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
+from rich import box
 from rich.console import Console, Group
 from rich.spinner import Spinner
 from rich.table import Table
@@ -46,20 +47,17 @@ def night(told: Iterable[Told], doing: str, clock: str) -> Group:
 
 def morning(console: Console, told: Iterable[Told], kept: Kept) -> None:
     """The table at the end: a line for each resource, then what was promised and whether it was kept."""
-    table = Table(title="The night, resource by resource", title_justify="left", show_lines=True, expand=True)
-    for column in ("resource", "recovery point at home", "copy", "bytes", "verdict", "rehearsal"):
+    table = Table(
+        title="The night, resource by resource", title_justify="left", box=box.SIMPLE_HEAD, leading=1, pad_edge=False
+    )
+    for column, width in (("resource", 28), ("recovery point", 22), ("copy", 22)):
+        table.add_column(column, width=width, overflow="fold")
+    for column in ("verdict", "rehearsal"):
         table.add_column(column, overflow="fold")
     for one in told:
-        table.add_row(
-            f"[bold]{one.thing.kind}[/] {one.thing.id}\n{one.thing.what}",
-            _point(one),
-            _copies(one),
-            _bytes(one.full_size_bytes),
-            _verdict(one),
-            _rehearsal(one),
-        )
+        table.add_row(_thing(one), _point(one), _copies(one), _verdict(one), _rehearsal(one))
     console.print(table)
-    promises = Table(title="What was promised", title_justify="left", expand=True)
+    promises = Table(title="What was promised", title_justify="left", box=box.SIMPLE_HEAD)
     promises.add_column("promise", overflow="fold", ratio=2)
     promises.add_column("kept", no_wrap=True)
     promises.add_column("seen", overflow="fold", ratio=3)
@@ -68,21 +66,29 @@ def morning(console: Console, told: Iterable[Told], kept: Kept) -> None:
     console.print(promises)
 
 
+def _thing(one: Told) -> Text:
+    return Text(one.thing.what, style="bold").append(f"\n{one.thing.kind} {one.thing.id}", style="not bold")
+
+
 def _point(one: Told) -> Text:
     if not one.point:
         standing = one.resource.get("standing", "not seen")
-        return Text(f"{standing}: {one.resource.get('reason', '')}", style=STYLES.get(standing, ""))
-    ids = ", ".join(part["snapshot_id"] for part in one.parts)
-    text = _styled(one.point["status"])
-    return text.append(f"\n{ids}\n{one.point['slot_at']}{_took(one.snapshot_seconds)}", style="default")
+        return _styled(standing).append(f"\n{one.resource.get('reason', '')}", style="default")
+    lines = [part["snapshot_id"] for part in one.parts]
+    if one.full_size_bytes:
+        lines.append(f"{one.full_size_bytes / 2**20:.1f} MiB")
+    return _lines(one.point["status"], one.snapshot_seconds, lines)
 
 
 def _copies(one: Told) -> Text:
     if not one.copies:
         return Text("")
-    where = ", ".join(sorted({copy["region"] for copy in one.copies}))
-    ids = ", ".join(copy.get("snapshot_id") or "-" for copy in one.copies)
-    return _styled(_copy_status(one)).append(f"\n{ids}\n{where}{_took(one.copy_seconds)}", style="default")
+    return _lines(_copy_status(one), one.copy_seconds, [copy.get("snapshot_id") or "-" for copy in one.copies])
+
+
+def _lines(status: str, seconds: float | None, lines: Sequence[str]) -> Text:
+    took = "" if seconds is None else f" in {seconds:.0f} s"
+    return _styled(status).append("\n".join([took, *lines]), style="default")
 
 
 def _copy_status(one: Told) -> str:
@@ -92,26 +98,19 @@ def _copy_status(one: Told) -> str:
 
 
 def _verdict(one: Told) -> Text:
-    if not one.verdict:
-        return Text("")
-    reasons = "; ".join(reason["text"] for reason in one.verdict["reasons"])
-    return _styled(one.verdict["word"]).append(f"\n{reasons}", style="default")
+    """The word, and for an unusual run why; the reasons of the others are in the report."""
+    text = _styled(one.verdict.get("word", ""))
+    if one.verdict.get("word") == "unusual":
+        text.append("\n" + "\n".join(reason["text"] for reason in one.verdict["reasons"]), style="default")
+    return text
 
 
 def _rehearsal(one: Told) -> Text:
     if one.fitness is None:
         return Text("")
-    took = f"\nrecovered in {one.recovery_seconds:.0f} s" if one.recovery_seconds is not None else ""
+    took = f" in {one.recovery_seconds:.0f} s" if one.recovery_seconds is not None else ""
     return _styled(one.fitness).append(f"{took}\n{one.rehearsal['evidence']['reason']}", style="default")
 
 
 def _styled(word: str) -> Text:
     return Text(word, style=STYLES.get(word, "default"))
-
-
-def _took(seconds: float | None) -> str:
-    return "" if seconds is None else f"\nin {seconds:.0f} s"
-
-
-def _bytes(count: int | None) -> str:
-    return "" if count is None else f"{count / 2**20:.1f} MiB"
