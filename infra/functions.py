@@ -129,7 +129,7 @@ SWEEP = Spec(
 MARK_EXPIRED = Spec(
     verb="mark_expired",
     timeout_seconds=600,
-    permissions=(*_of_snapshots("ours", "mark_expired"), *_of(health.PERMISSIONS, "count")),
+    permissions=(*_of_snapshots("ours", "mark_expired", "archive"), *_of(health.PERMISSIONS, "count")),
     reach=Reach.EVERYWHERE,
 )
 DELETE_EXPIRED = Spec(

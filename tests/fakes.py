@@ -237,6 +237,16 @@ class FakeSnapshots:
         self._aws.held[self.region, id].is_locked = True
         return True
 
+    def archive(self, id: str) -> bool:
+        self._aws.arrive(self.region, "archive")
+        if self.kind in (Kind.DATABASE, Kind.CLUSTER):
+            return False
+        held = self._aws.held.get((self.region, id))
+        if held is None:
+            raise SnapshotGone(f"{id} does not exist", hint="Nothing is left to archive.")
+        held.snapshot = replace(held.snapshot, is_archived=True)
+        return True
+
     def mark_expired(self, id: str) -> None:
         self._aws.arrive(self.region, "mark_expired")
         held = self._aws.held.get((self.region, id))
@@ -258,6 +268,9 @@ class FakeSnapshots:
 
     def changed_bytes(self, earlier_id: str, id: str) -> int | None:
         self._aws.arrive(self.region, "changed_bytes")
+        both = [held for one in (earlier_id, id) if (held := self._aws.held.get((self.region, one)))]
+        if any(held.snapshot.is_archived for held in both):
+            return None
         return self._aws.changed_bytes.get((earlier_id, id))
 
     def _visible(self) -> list[Snapshot]:

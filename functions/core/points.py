@@ -87,6 +87,7 @@ class Point:
     created_at: datetime | None = None
     completed_at: datetime | None = None
     expired_at: datetime | None = None
+    archived_at: datetime | None = None
     is_held: bool = False
     waits: int = 0
     errors: tuple[str, ...] = ()

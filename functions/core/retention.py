@@ -1,13 +1,14 @@
-"""Which points may go. Every answer has a reason, and every doubt keeps the point.
+"""Which points may go, and which into the archive. Every answer has a reason, and every doubt keeps the point.
 
 The tiers say what the policy wants kept; the guards after them say what is kept although the policy would let it go.
-Only points that pass all of them expire, oldest first and a few a day.
+Only points that pass all of them expire, oldest first and a few a day. A point that is wanted for long only, and that
+no guard needs at hand, is archived once.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from math import floor
@@ -25,11 +26,19 @@ WAIT_AFTER_CHANGE = timedelta(hours=72)
 SHARE_PER_DAY = 0.1
 """At most this share of a resource's points goes in a day, and at least one may."""
 
+LONG_TERM = frozenset({"monthly", "yearly"})
+"""The tiers whose points may be archived: AWS bills an archived snapshot for at least 90 days."""
+
+
+Guard = Callable[[Point], str | None]
+"""Why the point stays as it is, or None when this guard has nothing against a change."""
+
 
 class Fate(StrEnum):
     """What becomes of a point."""
 
     KEEP = "keep"
+    ARCHIVE = "archive"
     EXPIRE = "expire"
 
 
@@ -40,6 +49,18 @@ class Decision:
     point: Point
     fate: Fate
     reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """The place a point has in the first tier, from hourly to yearly, that keeps it."""
+
+    tier: str
+    number: int
+    of: int
+
+    def __str__(self) -> str:
+        return f"{self.tier} {self.number} of {self.of}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,19 +87,24 @@ def decide(standing: Standing, now: datetime) -> tuple[Decision, ...]:
         (p for p in standing.points if p.status is Status.COMPLETED), key=lambda p: p.slot.at, reverse=True
     )
     usable = [point for point in complete if not point.is_held]
-    wanted: Mapping[str, str] = _wanted(usable, standing.policy) if standing.policy else {}
-    guards = _guards(complete, standing, now)
+    wanted: Mapping[str, Place] = _wanted(usable, standing.policy) if standing.policy else {}
+    against_expiring = _guards(complete, standing, now)
+    against_archiving = _guards(complete, _without_lock(standing), now)
     decisions: list[Decision] = []
     for point in complete:
-        keeps = wanted.get(point.slot.key) or next((why for guard in guards if (why := guard(point))), None)
-        if keeps:
-            decisions.append(Decision(point=point, fate=Fate.KEEP, reason=keeps))
+        place = wanted.get(point.slot.key)
+        if place is None:
+            keeps = _first_reason(against_expiring, point)
+            fate, reason = (Fate.KEEP, keeps) if keeps else (Fate.EXPIRE, "no tier of its policy keeps it")
+        elif archives := _why_archive(point, place, standing.policy, against_archiving, now):
+            fate, reason = Fate.ARCHIVE, archives
         else:
-            decisions.append(Decision(point=point, fate=Fate.EXPIRE, reason="no tier of its policy keeps it"))
+            fate, reason = Fate.KEEP, str(place)
+        decisions.append(Decision(point=point, fate=fate, reason=reason))
     return _a_few_a_day(decisions, len(complete), standing.deleted_today)
 
 
-def _wanted(newest_first: Sequence[Point], policy: Policy) -> Mapping[str, str]:
+def _wanted(newest_first: Sequence[Point], policy: Policy) -> Mapping[str, Place]:
     """Which tier keeps a point, by slot key: the newest point of each of the last n buckets that have one.
 
     Buckets without points do not count, so that a stopped backup never ages its way to nothing.
@@ -90,7 +116,7 @@ def _wanted(newest_first: Sequence[Point], policy: Policy) -> Mapping[str, str]:
         ("monthly", policy.keep.monthly, lambda at: (at.year, at.month)),
         ("yearly", policy.keep.yearly, lambda at: at.year),
     )
-    keeps: dict[str, str] = {}
+    keeps: dict[str, Place] = {}
     for name, count, bucket_of in tiers:
         buckets: set[object] = set()
         for point in newest_first:
@@ -98,13 +124,35 @@ def _wanted(newest_first: Sequence[Point], policy: Policy) -> Mapping[str, str]:
             if bucket in buckets or len(buckets) == count:
                 continue
             buckets.add(bucket)
-            keeps.setdefault(point.slot.key, f"{name} {len(buckets)} of {count}")
+            keeps.setdefault(point.slot.key, Place(tier=name, number=len(buckets), of=count))
     return keeps
 
 
-def _guards(
-    newest_first: Sequence[Point], standing: Standing, now: datetime
-) -> tuple[Callable[[Point], str | None], ...]:
+def _why_archive(
+    point: Point, place: Place, policy: Policy | None, guards: Iterable[Guard], now: datetime
+) -> str | None:
+    """Why the point goes into the archive; None when it stays at hand, or is there already."""
+    after = policy.archive_after if policy else None
+    if after is None or place.tier not in LONG_TERM or point.archived_at is not None or _age(point, now) < after:
+        return None
+    return None if _first_reason(guards, point) else f"{place}, and older than {after.days} days"
+
+
+def _without_lock(standing: Standing) -> Standing:
+    """The same without the policy's lock, which forbids deleting and nothing else."""
+    return replace(standing, policy=replace(standing.policy, lock=None)) if standing.policy else standing
+
+
+def _first_reason(guards: Iterable[Guard], point: Point) -> str | None:
+    return next((why for guard in guards if (why := guard(point))), None)
+
+
+def _age(point: Point, now: datetime) -> timedelta:
+    """How old the content is: a point taken late for an old slot is as young as what it holds."""
+    return now - max(point.slot.at, point.created_at or point.slot.at)
+
+
+def _guards(newest_first: Sequence[Point], standing: Standing, now: datetime) -> tuple[Guard, ...]:
     usable = [p for p in newest_first if not p.is_held]
     verified = [p for p in usable if p.slot.key in standing.verified]
     newest_copied = _newest_with_copy(usable, standing.copies)
@@ -124,8 +172,7 @@ def _guards(
         return "it is held" if point.is_held else None
 
     def is_young(point: Point) -> str | None:
-        content_from = max(point.slot.at, point.created_at or point.slot.at)
-        return "it is younger than a day" if now - content_from < KEEP_WITHIN else None
+        return "it is younger than a day" if _age(point, now) < KEEP_WITHIN else None
 
     def is_last(point: Point) -> str | None:
         return "it is the newest usable point" if usable and point is usable[0] else None

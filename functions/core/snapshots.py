@@ -33,7 +33,8 @@ class Snapshot:
     """One snapshot as its own Region describes it.
 
     `source_id` is the volume, database or cluster it was taken of, as our tags say: on a copy, EBS answers with an
-    arbitrary volume id. `consistent_at` is the instant the content stands for.
+    arbitrary volume id. `consistent_at` is the instant the content stands for. What is archived is complete, and
+    cannot be read before AWS has brought it back.
     """
 
     id: str
@@ -47,6 +48,7 @@ class Snapshot:
     size_gib: int | None = None
     full_size_bytes: int | None = None
     is_encrypted: bool = False
+    is_archived: bool = False
     kms_key_id: str | None = None
     message: str = ""
     tags: Mapping[str, str] = field(default_factory=dict[str, str])
@@ -118,6 +120,13 @@ class Snapshots(Protocol):
         """Whether the snapshot is now locked; False where the kind has no locks."""
         ...
 
+    def archive(self, id: str) -> bool:
+        """Whether the snapshot is in, or on its way to, the archive tier; False where the kind has none.
+
+        Errors: SnapshotGone when it does not exist; Unsafe when an image needs it.
+        """
+        ...
+
     def mark_expired(self, id: str) -> None:
         """The snapshot carries the mark without which the deleter's role cannot touch it."""
         ...
@@ -130,5 +139,8 @@ class Snapshots(Protocol):
         ...
 
     def changed_bytes(self, earlier_id: str, id: str) -> int | None:
-        """How many bytes of blocks differ between two snapshots of one volume; None where AWS does not tell."""
+        """How many bytes of blocks differ between two snapshots of one volume; None where AWS does not tell.
+
+        It does not for what is archived.
+        """
         ...

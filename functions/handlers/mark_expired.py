@@ -1,8 +1,11 @@
-"""Mark expired: decide which points may go, say why, and mark them. Deleting is another function with another role."""
+"""Mark expired: decide which points may go, say why, and mark them. Deleting is another function with another role.
+
+What only a monthly or yearly tier keeps goes into the archive tier afterwards, when its policy wants that.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -23,17 +26,20 @@ Seen = Mapping[tuple[Kind, str], Mapping[str, Snapshot]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Marked:
-    """Which points were marked and why, which are gone though the ledger had them, and what was left alone."""
+    """Which points were marked or archived and why, which are gone though the ledger had them, and what was left
+    alone."""
 
     expired: tuple[str, ...]
     lost: tuple[str, ...]
     surplus: tuple[str, ...]
+    archived: tuple[str, ...]
     kept: int
     left_alone: tuple[str, ...]
 
 
 def mark_expired(tools: Tools, now: datetime) -> Marked:
-    """Every point the policy lets go carries the mark that lets the deleter touch it, after a durable EXPIRED.
+    """Every point the policy lets go carries the mark that lets the deleter touch it, after a durable EXPIRED; every
+    point that it wants archived is on its way into the archive.
 
     AWS is listed first and completely; a listing that fails ends the run before any decision.
     """
@@ -46,6 +52,7 @@ def mark_expired(tools: Tools, now: datetime) -> Marked:
     expired: list[str] = []
     lost: list[str] = []
     left_alone: list[str] = []
+    outgrown: list[Decision] = []
     kept = 0
     for known in tools.ledger.resources.all():
         points = tools.ledger.points.of(known.resource)
@@ -55,20 +62,26 @@ def mark_expired(tools: Tools, now: datetime) -> Marked:
         copies = tools.ledger.copies.of(known.resource)
         decisions = _decide(known.resource, points, copies, clock_seen_at, tools, now)
         going = [decision for decision in decisions if decision.fate is Fate.EXPIRE]
+        aging = [decision for decision in decisions if decision.fate is Fate.ARCHIVE]
         kept += len(decisions) - len(going)
-        if going and not _something_stays(decisions, seen):
+        if (going or aging) and not _something_stays(decisions, seen):
             left_alone.append(f"{known.resource}: none of the points that would stay was seen at AWS")
-            going = []
+            going, aging = [], []
+        outgrown += aging
         expired += [
-            f"{known.resource} {decision.point.slot.at:%Y-%m-%dT%H:%MZ}: {decision.reason}"
-            for decision in going
-            if tools.ledger.points.move(decision.point, Status.EXPIRED, now=now)
+            _told(decision) for decision in going if tools.ledger.points.move(decision.point, Status.EXPIRED, now=now)
         ]
         left_alone += _mark(tools.ledger.points.of(known.resource), copies, seen, tools)
     surplus = _mark_surplus(tools, left_alone)
+    archived = _archive(outgrown, tools, now, left_alone)
     tools.health.count(Lost=len(lost))
     return Marked(
-        expired=tuple(expired), lost=tuple(lost), surplus=tuple(surplus), kept=kept, left_alone=tuple(left_alone)
+        expired=tuple(expired),
+        lost=tuple(lost),
+        surplus=tuple(surplus),
+        archived=tuple(archived),
+        kept=kept,
+        left_alone=tuple(left_alone),
     )
 
 
@@ -101,7 +114,7 @@ def _decide(
 
 
 def _something_stays(decisions: Sequence[Decision], seen: Seen) -> bool:
-    """Whether AWS itself shows at least one whole point among those that would be left."""
+    """Whether AWS itself shows at least one whole point among those that would be left as they are."""
     for decision in decisions:
         if decision.fate is Fate.KEEP:
             key = decision.point.slot.resource
@@ -176,6 +189,32 @@ def _mark_surplus(tools: Tools, left_alone: list[str]) -> list[str]:
         if tools.ledger.surplus.move(surplus, Stage.MARKED):
             marked.append(f"{surplus.snapshot_id} in {surplus.region}")
     return marked
+
+
+def _archive(decisions: Iterable[Decision], tools: Tools, now: datetime, left_alone: list[str]) -> list[str]:
+    """Which points are archived at home from now on, and why. Their copies stay as they are: recovery restores those.
+
+    A point is written down as archived when all of its snapshots are, so that one that was refused is tried again.
+    """
+    archived: list[str] = []
+    for decision in decisions:
+        key = decision.point.slot.resource
+        snapshots = tools.snapshots(key.kind, key.region)
+        is_archived = True
+        for part in decision.point.parts:
+            try:
+                is_archived &= snapshots.archive(part.snapshot_id)
+            except HoldfastError as problem:
+                is_archived = False
+                left_alone.append(f"{part.snapshot_id} in {key.region}: {problem}")
+        if is_archived and tools.ledger.points.archived(decision.point, now):
+            archived.append(_told(decision))
+    return archived
+
+
+def _told(decision: Decision) -> str:
+    slot = decision.point.slot
+    return f"{slot.resource} {slot.at:%Y-%m-%dT%H:%MZ}: {decision.reason}"
 
 
 handler = frame.tick(mark_expired)

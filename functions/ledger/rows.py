@@ -99,6 +99,7 @@ class PointItem(Item):
     created_at = UnicodeAttribute(null=True)
     completed_at = UnicodeAttribute(null=True)
     expired_at = UnicodeAttribute(null=True)
+    archived_at = UnicodeAttribute(null=True)
     parts = JSONAttribute(null=True)
     configuration = JSONAttribute(null=True)
     held_because = UnicodeAttribute(null=True)

@@ -202,6 +202,13 @@ class Points:
         dumped = PARTS.dump_python(tuple(parts), mode="json")
         return self._table.update(self._key(point.slot), [rows.parts.set(dumped)], rows.status == point.status)
 
+    def archived(self, point: Point, now: datetime) -> bool:
+        """Whether it is now written that the point's home snapshots are archived; False when it had moved on."""
+        rows = PointItem
+        return self._table.update(
+            self._key(point.slot), [rows.archived_at.set(instants.exact(now))], rows.status == point.status
+        )
+
     def open_in(self, region: str) -> Iterator[Point]:
         """Every point of a Region with work left, earliest deadline first; may lag a moment behind."""
         for item in self._table.indexed(PointItem, "open", f"point#{region}"):
@@ -416,6 +423,7 @@ def _point(item: PointItem) -> Point:
         created_at=read(item.created_at),
         completed_at=read(item.completed_at),
         expired_at=read(item.expired_at),
+        archived_at=read(item.archived_at),
         is_held=bool(item.held_because),
         waits=int(item.waits or 0),
         errors=tuple((item.errors or ())[-ERRORS_KEPT:]),

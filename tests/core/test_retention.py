@@ -50,6 +50,10 @@ def expired(decisions: Iterable[Decision]) -> list[Point]:
     return [d.point for d in decisions if d.fate is Fate.EXPIRE]
 
 
+def archived(decisions: Iterable[Decision]) -> list[Point]:
+    return [d.point for d in decisions if d.fate is Fate.ARCHIVE]
+
+
 def reason_for(point: Point, decisions: Iterable[Decision]) -> str:
     (decision,) = [d for d in decisions if d.point is point]
     assert decision.fate is Fate.KEEP
@@ -149,6 +153,37 @@ def standings(draw: st.DrawFn) -> Standing:
     )
 
 
+@st.composite
+def shelved_standings(draw: st.DrawFn) -> Standing:
+    """The same, under an old policy that archives: chance decides the rest, and that some points are months old."""
+    state = draw(standings())
+    months = draw(st.lists(st.integers(1, 15), min_size=1, max_size=8, unique=True))
+    old = [
+        a_point(
+            ago(days=30 * month),
+            copy_to=draw(st.sampled_from([(), (AWAY,)])),
+            is_held=draw(st.integers(0, 5)) == 0,
+            archived_at=draw(st.sampled_from([None, None, None, NOON])),
+        )
+        for month in months
+    ]
+    taken = {p.slot.key for p in state.points}
+    old = [p for p in old if p.slot.key not in taken]
+    return replace(
+        state,
+        points=[*state.points, *old],
+        copies={**state.copies, **{p.slot.key: copies_of(p) for p in old if draw(st.integers(0, 4)) > 0}},
+        verified=state.verified | {p.slot.key for p in old if draw(st.integers(0, 3)) == 0},
+        policy=a_policy(
+            keep=Tiers(daily=draw(st.integers(0, 2)), monthly=draw(st.integers(1, 12)), yearly=1),
+            archive_after=draw(st.sampled_from([28 * DAY, 90 * DAY])),
+            lock=draw(st.none() | st.just(Lock(mode=LockMode.COMPLIANCE, days=500))),
+        ),
+        policy_since=LONG_AGO,
+        clock_seen_at=NOON,
+    )
+
+
 def has_every_copy(point: Point, state: Standing) -> bool:
     done = {
         (c.region, c.source_snapshot_id) for c in state.copies.get(point.slot.key, ()) if c.status is Status.COMPLETED
@@ -220,6 +255,34 @@ def test_the_newest_copy_in_a_region_stays_because_the_next_one_builds_on_it(sta
         ]
         if with_copy and not max(with_copy, key=lambda p: p.slot.at).is_held:
             assert max(with_copy, key=lambda p: p.slot.at).slot.key not in gone
+
+
+@given(shelved_standings())
+def test_what_is_archived_is_old_and_whole_and_not_what_the_next_restore_or_copy_needs(state: Standing) -> None:
+    usable = sorted(
+        (p for p in state.points if p.status is Status.COMPLETED and not p.is_held),
+        key=lambda p: p.slot.at,
+        reverse=True,
+    )
+    needed = [
+        usable[:1],
+        [p for p in usable if p.slot.key in state.verified][:1],
+        *([p for p in usable if region in p.copy_to and has_every_copy(p, state)][:1] for region in (AWAY, FAR)),
+    ]
+    for point in archived(decide(state, NOON)):
+        assert state.policy is not None
+        assert state.policy.archive_after is not None
+        assert NOON - point.slot.at >= state.policy.archive_after
+        assert point in usable
+        assert point.archived_at is None
+        assert has_every_copy(point, state)
+        assert [point] not in needed
+
+
+@given(shelved_standings())
+def test_archiving_lets_nothing_go_that_would_have_stayed(state: Standing) -> None:
+    policy = replace(state.policy, archive_after=None) if state.policy else None
+    assert expired(decide(state, NOON)) == expired(decide(replace(state, policy=policy), NOON))
 
 
 def days_pass(state: Standing, days: int) -> Standing:
@@ -349,6 +412,77 @@ def test_each_tier_keeps_the_newest_point_of_as_many_buckets_as_it_says(hours, d
             newest.setdefault(moment.strftime(form), moment)
         expected |= set(list(newest.values())[: {**counts, "yearly": 1}[tier]])
     assert kept == expected
+
+
+SHELVED = a_policy(keep=Tiers(daily=1, weekly=1, monthly=6, yearly=2), archive_after=90 * DAY)
+"""What is older than 90 days and kept by a month or a year alone is archived."""
+
+
+def test_what_only_a_month_or_a_year_keeps_is_archived_when_it_is_old_enough_and_says_why() -> None:
+    new, month, old_month, year = (a_point(ago(days=days)) for days in (2, 60, 91, 400))
+    decisions = decide(standing([new, month, old_month, year], policy=SHELVED), NOON)
+    assert [(d.fate, d.reason) for d in decisions] == [
+        (Fate.KEEP, "daily 1 of 1"),
+        (Fate.KEEP, "monthly 2 of 6"),
+        (Fate.ARCHIVE, "monthly 3 of 6, and older than 90 days"),
+        (Fate.ARCHIVE, "monthly 4 of 6, and older than 90 days"),
+    ]
+    years = decide(standing([new, year], policy=replace(SHELVED, keep=Tiers(daily=1, yearly=2))), NOON)
+    assert [d.reason for d in years if d.fate is Fate.ARCHIVE] == ["yearly 2 of 2, and older than 90 days"]
+
+
+@pytest.mark.parametrize(("age", "goes"), [(90 * DAY - timedelta(seconds=1), False), (90 * DAY, True)])
+def test_a_point_is_archived_on_the_day_and_not_before(age: timedelta, goes: bool) -> None:
+    old = a_point(NOON - age, created_at=None)
+    assert (old in archived(decide(standing([a_point(ago(days=2)), old], policy=SHELVED), NOON))) is goes
+
+
+def test_without_archive_after_nothing_is_archived() -> None:
+    points = [a_point(ago(days=days)) for days in (2, 100, 400)]
+    assert archived(decide(standing(points, policy=replace(SHELVED, archive_after=None)), NOON)) == []
+
+
+def test_what_a_shorter_tier_keeps_too_stays_at_hand_however_old_it_is() -> None:
+    new, old = a_point(ago(days=2)), a_point(ago(days=200))
+    decisions = decide(standing([new, old], policy=replace(SHELVED, keep=Tiers(daily=2, monthly=6))), NOON)
+    assert reason_for(old, decisions) == "daily 2 of 2"
+
+
+def test_an_archived_point_is_kept_as_a_completed_one_and_expires_like_any_other() -> None:
+    new, old = a_point(ago(days=2)), a_point(ago(days=100), archived_at=ago(days=10))
+    assert reason_for(old, decide(standing([new, old], policy=SHELVED), NOON)) == "monthly 2 of 6"
+    assert expired(decide(standing([new, old]), NOON)) == [old]
+
+
+def test_a_locked_point_is_archived_because_a_lock_forbids_deleting_alone() -> None:
+    new, old = a_point(ago(days=2)), a_point(ago(days=100))
+    policy = replace(SHELVED, lock=Lock(mode=LockMode.COMPLIANCE, days=365))
+    assert archived(decide(standing([new, old], policy=policy), NOON)) == [old]
+
+
+def test_the_newest_usable_point_is_not_archived_when_backups_stopped_long_ago() -> None:
+    last, before = a_point(ago(days=150)), a_point(ago(days=200))
+    policy = replace(SHELVED, keep=Tiers(monthly=6))
+    assert archived(decide(standing([last, before], policy=policy), NOON)) == [before]
+
+
+@pytest.mark.parametrize(
+    ("point", "changes"),
+    [
+        pytest.param({}, {"policy_since": ago(hours=71)}, id="the policy changed lately"),
+        pytest.param({}, {"clock_seen_at": NOON + timedelta(seconds=1)}, id="the clock is behind"),
+        pytest.param({}, {"policy": None}, id="the policy is gone"),
+        pytest.param({"is_held": True}, {}, id="it is held"),
+        pytest.param({"created_at": ago(hours=2)}, {}, id="it was taken late and is young"),
+        pytest.param({}, {"verified": keys(a_point(ago(days=100)))}, id="it is the newest one proven to restore"),
+        pytest.param({"copy_to": (AWAY,)}, {"copies": {}}, id="it still owes a copy"),
+        pytest.param({"copy_to": (AWAY,)}, {}, id="it is the newest copy in a Region"),
+    ],
+)
+def test_a_point_that_may_be_needed_at_once_is_not_archived(point: dict[str, Any], changes: dict[str, Any]) -> None:
+    new, old = a_point(ago(days=2)), a_point(ago(days=100), **point)
+    assert archived(decide(standing([new, old], **{"policy": SHELVED} | changes), NOON)) == []
+    assert archived(decide(standing([new, a_point(ago(days=100))], policy=SHELVED), NOON)) != []
 
 
 def test_without_points_there_is_nothing_to_decide() -> None:

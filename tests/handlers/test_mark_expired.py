@@ -23,6 +23,9 @@ from functions.ledger.surplus import Stage
 from tests.builders import AWAY, FAR, HOME, a_copy, a_part, a_point, a_policy, a_snapshot
 from tests.handlers.world import CONTEXT, DAY, HOUR, World, example
 
+SHELVED = a_policy(
+    version="0a1b2c3d", copy_to=(AWAY,), keep=Tiers(daily=1, monthly=12), archive_after=timedelta(days=28)
+)
 KEEP_TWO = a_policy(version="0a1b2c3d", copy_to=(AWAY,), keep=Tiers(daily=2))
 
 
@@ -33,6 +36,17 @@ def resource(world: World) -> ResourceKey:
     world.ledger.since.policy(KEEP_TWO, world.now - 10 * DAY)
     key = world.a_protected()
     for days in (5, 4, 3, 2, 1):
+        a_complete_point(world, key, world.now - days * DAY)
+    return key
+
+
+@pytest.fixture
+def aging(world: World) -> ResourceKey:
+    """A resource with a fresh point and two that only a monthly tier keeps and that are old enough for the archive."""
+    world.with_settings(SHELVED)
+    world.ledger.since.policy(SHELVED, world.now - 10 * DAY)
+    key = world.a_protected()
+    for days in (70, 40, 1):
         a_complete_point(world, key, world.now - days * DAY)
     return key
 
@@ -71,6 +85,10 @@ def mark(world: World) -> mark_expired.Marked:
 
 def statuses(world: World, key: ResourceKey) -> list[str]:
     return [point.status.value for point in world.ledger.points.of(key)]
+
+
+def archived(world: World) -> set[tuple[str, str]]:
+    return {place for place, held in world.aws.held.items() if held.snapshot.is_archived}
 
 
 def marked(world: World) -> set[tuple[str, str]]:
@@ -267,6 +285,90 @@ def test_a_surplus_snapshot_that_is_gone_does_not_stay_on_the_list_for_ever(
     world.ledger.surplus.found(newest.slot, a_snapshot("snap-gone"), world.now)
     mark(world)
     assert list(world.ledger.surplus.at(Stage.FOUND)) == []
+
+
+def test_what_only_a_month_keeps_is_archived_at_home_and_its_copy_stays(world: World, aging: ResourceKey) -> None:
+    said = mark(world)
+    older, old, new = world.ledger.points.of(aging)
+    assert archived(world) == {(HOME, older.parts[0].snapshot_id), (HOME, old.parts[0].snapshot_id)}
+    assert said.archived == (
+        f"{aging} {old.slot.at:%Y-%m-%dT%H:%MZ}: monthly 2 of 12, and older than 28 days",
+        f"{aging} {older.slot.at:%Y-%m-%dT%H:%MZ}: monthly 3 of 12, and older than 28 days",
+    )
+    assert (said.expired, said.kept, said.left_alone) == ((), 3, ())
+    assert [point.archived_at for point in (older, old, new)] == [world.now, world.now, None]
+    assert statuses(world, aging) == ["COMPLETED"] * 3
+
+
+def test_what_is_archived_is_not_asked_for_again(world: World, aging: ResourceKey) -> None:
+    mark(world)
+    world.pass_time(HOUR)
+    assert mark(world).archived == ()
+    assert world.requests("archive") == 2
+
+
+def test_an_archive_that_is_refused_stops_nothing_else_and_is_tried_again(world: World, aging: ResourceKey) -> None:
+    world.aws.refuse_next("archive", NotAllowed("ec2:ModifySnapshotTier", hint="Deploy again."))
+    said = mark(world)
+    assert len(said.archived) == len(said.left_alone) == 1
+    assert "ec2:ModifySnapshotTier" in said.left_alone[0]
+    world.pass_time(HOUR)
+    assert len(mark(world).archived) == 1
+    assert len(archived(world)) == 2
+
+
+def test_a_set_is_archived_when_all_of_it_is_and_half_a_set_is_finished_the_next_day(
+    world: World, aging: ResourceKey
+) -> None:
+    """Refused, or cut off, between two snapshots of one set."""
+    mark(world)
+    key = world.a_protected(Kind.INSTANCE, volumes=2)
+    parts = tuple(a_part(world.aws.new_id(), source_id=volume) for volume in world.aws.resources[key])
+    point = a_point(slot=Slot(resource=key, at=world.now - 40 * DAY), parts=parts)
+    assert world.ledger.points.adopt(point)
+    for part in parts:
+        world.aws.hold(a_snapshot(part.snapshot_id, {labels.MANAGED: "1"}), key.kind, timedelta(0))
+    a_complete_point(world, key, world.now - DAY)
+    whole = {(HOME, part.snapshot_id) for part in parts}
+    world.aws.refuse_next("archive", AwsBusy("too many at once", hint="It is asked again."))
+    assert mark(world).archived == ()
+    assert len(archived(world) & whole) == 1
+    assert world.point(point.slot).archived_at is None
+    world.pass_time(HOUR)
+    assert len(mark(world).archived) == 1
+    assert whole <= archived(world)
+    assert world.point(point.slot).archived_at == world.now
+
+
+@pytest.mark.parametrize("kind", [Kind.DATABASE, Kind.CLUSTER])
+def test_a_kind_without_an_archive_keeps_its_old_points_as_they_are(
+    world: World, aging: ResourceKey, kind: Kind
+) -> None:
+    key = world.a_protected(kind)
+    for days in (40, 1):
+        a_complete_point(world, key, world.now - days * DAY)
+    said = mark(world)
+    assert not [line for line in said.archived + said.left_alone if str(key) in line]
+    assert [point.archived_at for point in world.ledger.points.of(key)] == [None, None]
+
+
+def test_nothing_is_archived_when_aws_shows_no_point_that_would_stay(world: World, aging: ResourceKey) -> None:
+    newest = world.ledger.points.of(aging)[-1]
+    world.aws.fail(HOME, newest.parts[0].snapshot_id)
+    said = mark(world)
+    assert (said.archived, archived(world)) == ((), set())
+    assert said.left_alone == (f"{aging}: none of the points that would stay was seen at AWS",)
+
+
+def test_an_archived_point_expires_and_is_marked_like_any_other(world: World, aging: ResourceKey) -> None:
+    mark(world)
+    fewer = replace(SHELVED, version="11111111", keep=Tiers(daily=1, monthly=2))
+    world.with_settings(fewer)
+    mark(world)
+    world.pass_time(WAIT_AFTER_CHANGE)
+    assert len(mark(world).expired) == 1
+    oldest = world.ledger.points.of(aging)[0]
+    assert (oldest.status, both_of(world, oldest)) == (Status.EXPIRED, marked(world))
 
 
 def test_the_tick_of_the_example_is_heeded(world: World, resource: ResourceKey) -> None:

@@ -58,6 +58,7 @@ NEVER = {
     "dynamodb:UpdateContinuousBackups",
     "ec2:DisableSnapshotBlockPublicAccess",
     "ec2:ModifySnapshotAttribute",
+    "ec2:RestoreSnapshotTier",  # costs money, and is a decision of a person
     "ec2:UnlockSnapshot",
     "kms:DisableKey",
     "kms:PutKeyPolicy",
@@ -114,6 +115,13 @@ def test_only_delete_expired_can_delete_a_recovery_point_and_only_a_marked_one(a
         assert statement["Condition"]["StringEquals"] == marked
     for statement in deleters["holdfast-remove-restore"]:
         assert statement["Condition"]["Null"] == proof, "a rehearsal removes its proofs, which carry its tags"
+
+
+def test_only_the_marker_archives_and_only_what_is_managed(assembly: Assembly) -> None:
+    archivers = _with(assembly, {"ec2:ModifySnapshotTier"})
+    assert set(archivers) == {"holdfast-mark-expired"}
+    for statement in archivers["holdfast-mark-expired"]:
+        assert statement["Condition"]["StringEquals"] == {"aws:ResourceTag/holdfast:managed": "1"}
 
 
 def test_the_deleter_cannot_mark_and_the_marker_cannot_delete(assembly: Assembly) -> None:

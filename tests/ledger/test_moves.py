@@ -254,6 +254,23 @@ def test_an_adopted_point_does_not_replace_one_that_is_there(ledger: Ledger) -> 
     assert [point.status for point in ledger.points.of(a_key())] == [Status.OWED]
 
 
+def test_an_archived_point_says_since_when_and_is_complete_as_before(ledger: Ledger) -> None:
+    ledger.points.adopt(a_point())
+    seen = ledger.points.get(a_slot())
+    assert seen is not None
+    assert seen.archived_at is None
+    assert ledger.points.archived(seen, NOON)
+    assert ledger.points.get(a_slot()) == replace(seen, archived_at=NOON)
+
+
+def test_a_point_that_expired_meanwhile_is_not_written_down_as_archived(ledger: Ledger) -> None:
+    ledger.points.adopt(a_point())
+    seen = ledger.points.get(a_slot())
+    assert seen is not None
+    ledger.points.move(seen, Status.EXPIRED, now=NOON)
+    assert not ledger.points.archived(seen, NOON)
+
+
 def test_an_extra_point_remembers_why_it_exists(ledger: Ledger) -> None:
     from functions.core.slots import Why
 
