@@ -40,9 +40,9 @@ types: setup
 	$(VENV)/pyright --warnings
 
 units: setup
-	$(VENV)/pytest -n 2 --dist loadfile --ignore tests/embedded --ignore tests/e2e
+	$(VENV)/pytest -n 2 --dist loadfile --ignore tests/embedded --ignore tests/conformance --ignore tests/e2e
 # In processes of their own: the embedded AWS puts its models in moto's place, for the whole process.
-	$(VENV)/pytest -n 2 --dist loadfile tests/embedded tests/e2e
+	$(VENV)/pytest -n 2 --dist loadfile tests/embedded tests/conformance tests/e2e
 
 synth: setup  ## the templates of cdk.json, in cdk.out
 	@CDK_OUTDIR=cdk.out $(VENV)/python app.py

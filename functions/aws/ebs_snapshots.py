@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
+from functions.aws.absence import afterwards, gone_is_not_forbidden
 from functions.aws.clients import Clients
-from functions.aws.faults import code_of, translated
-from functions.aws.permissions import KEY_ALIAS, Permission
+from functions.aws.faults import translated
+from functions.aws.permissions import KEY_ALIAS, Permission, keys_behind_a_copy
 from functions.core import labels
 from functions.core.errors import SnapshotGone
 from functions.core.policies import Lock, LockMode
@@ -39,6 +41,9 @@ IDS_AT_ONCE = 200
 
 COOL_OFF_HOURS = 24
 """How long a compliance lock can still be taken back: long enough for a person to notice a wrong policy."""
+
+ARCHIVING = "archival-in-progress"
+"""AWS's word for what is on its way into the archive, and until it has arrived is still in the standard tier."""
 
 ANY_SNAPSHOT = "arn:{partition}:ec2:{region}::snapshot/*"
 MANAGED = {"aws:ResourceTag/holdfast:managed": "1"}
@@ -71,30 +76,7 @@ PERMISSIONS: Mapping[str, tuple[Permission, ...]] = {
             conditions={"StringEquals": {"ec2:CreateAction": "CopySnapshot"}},
             why="not called: EC2 checks it for the tags inside CopySnapshot",
         ),
-        Permission(
-            actions=("kms:CreateGrant",),
-            resources=("arn:{partition}:kms:*:{account}:key/*",),
-            conditions={
-                "StringLike": {"kms:ViaService": "ec2.*.amazonaws.com"},
-                "Bool": {"kms:GrantIsForAWSResource": "true"},
-            },
-            why="not called: EBS makes grants on the source's key and on ours, as the caller",
-        ),
-        Permission(
-            actions=("kms:Decrypt", "kms:DescribeKey", "kms:ReEncryptFrom"),
-            resources=("arn:{partition}:kms:*:{account}:key/*",),
-            conditions={"StringLike": {"kms:ViaService": "ec2.*.amazonaws.com"}},
-            why="not called: EBS reads an encrypted source as the caller, under whatever key the volume has",
-        ),
-        Permission(
-            actions=("kms:DescribeKey", "kms:GenerateDataKeyWithoutPlaintext", "kms:ReEncryptTo"),
-            resources=("arn:{partition}:kms:{region}:{account}:key/*",),
-            conditions={
-                "StringLike": {"kms:ViaService": "ec2.{region}.amazonaws.com"},
-                "ForAnyValue:StringEquals": {"kms:ResourceAliases": KEY_ALIAS},
-            },
-            why="not called: EBS writes the copy as the caller, under our key of that Region and no other",
-        ),
+        *keys_behind_a_copy("ec2"),
     ),
     "lock": (
         Permission(
@@ -112,7 +94,36 @@ PERMISSIONS: Mapping[str, tuple[Permission, ...]] = {
             why="only what we took; nothing we deploy may unlock",
         ),
     ),
+    "archive": (
+        Permission(
+            actions=("ec2:DescribeSnapshotTierStatus",),
+            resources=("*",),
+            why="Describe of EC2 knows no resource types; what is archived already is not asked for again",
+        ),
+        Permission(
+            actions=("ec2:ModifySnapshotTier",),
+            resources=(ANY_SNAPSHOT,),
+            conditions={"StringEquals": MANAGED},
+            why="only what we took; the one tier it can name is the archive",
+        ),
+        Permission(
+            actions=("kms:CreateGrant",),
+            resources=("arn:{partition}:kms:{region}:{account}:key/*",),
+            conditions={
+                "StringLike": {"kms:ViaService": "ec2.{region}.amazonaws.com"},
+                "Bool": {"kms:GrantIsForAWSResource": "true"},
+            },
+            why="not called: EBS makes a grant on an encrypted snapshot's key, as the caller",
+        ),
+        Permission(
+            actions=("kms:Decrypt", "kms:DescribeKey"),
+            resources=("arn:{partition}:kms:{region}:{account}:key/*",),
+            conditions={"StringLike": {"kms:ViaService": "ec2.{region}.amazonaws.com"}},
+            why="not called: EBS reads an encrypted snapshot as the caller to make it a full one, under any key",
+        ),
+    ),
     "mark_expired": (
+        afterwards(DESCRIBE),
         Permission(
             actions=("ec2:CreateTags",),
             resources=(ANY_SNAPSHOT,),
@@ -124,6 +135,7 @@ PERMISSIONS: Mapping[str, tuple[Permission, ...]] = {
         ),
     ),
     "delete": (
+        afterwards(DESCRIBE),
         Permission(
             actions=("ec2:DeleteSnapshot",),
             resources=(ANY_SNAPSHOT,),
@@ -221,9 +233,25 @@ class EbsSnapshots:
             self._ec2.lock_snapshot(SnapshotId=id, LockMode=lock.mode.value, LockDuration=lock.days, **cool_off)
         return True
 
+    def archive(self, id: str) -> bool:
+        """True once the snapshot is archived or being archived.
+
+        Errors: SnapshotGone when it does not exist; Unsafe when an AMI needs it.
+        """
+        pages = self._ec2.get_paginator("describe_snapshot_tier_status").paginate(
+            Filters=[{"Name": "snapshot-id", "Values": [id]}]
+        )
+        with translated("ec2:DescribeSnapshotTierStatus", resource=id):
+            tiering = [status for page in pages for status in page["SnapshotTierStatuses"]]
+        if any(_is_archived(status) or status.get("LastTieringOperationStatus") == ARCHIVING for status in tiering):
+            return True
+        with translated("ec2:ModifySnapshotTier", resource=id):
+            self._ec2.modify_snapshot_tier(SnapshotId=id, StorageTier="archive")
+        return True
+
     def mark_expired(self, id: str) -> None:
         """The snapshot carries holdfast:state=expired."""
-        with translated("ec2:CreateTags", resource=id):
+        with gone_is_not_forbidden(id, self.look), translated("ec2:CreateTags", resource=id):
             self._ec2.create_tags(Resources=[id], Tags=[{"Key": labels.STATE, "Value": labels.EXPIRED}])
 
     def delete(self, id: str) -> None:
@@ -231,15 +259,16 @@ class EbsSnapshots:
 
         Errors: Unsafe when it is locked or an AMI uses it; NotAllowed when it was not marked.
         """
-        with translated("ec2:DeleteSnapshot", resource=id):
-            try:
-                self._ec2.delete_snapshot(SnapshotId=id)
-            except ClientError as refusal:
-                if code_of(refusal) != "InvalidSnapshot.NotFound":
-                    raise
+        with (
+            suppress(SnapshotGone),
+            gone_is_not_forbidden(id, self.look),
+            translated("ec2:DeleteSnapshot", resource=id),
+        ):
+            self._ec2.delete_snapshot(SnapshotId=id)
 
     def changed_bytes(self, earlier_id: str, id: str) -> int | None:
-        """The bytes of the blocks that differ; None while either is not completed, or when they have no lineage.
+        """The bytes of the blocks that differ; None while either is not completed or cannot be read from the archive,
+        or when they have no lineage.
 
         Errors: SnapshotGone when either does not exist.
         """
@@ -250,7 +279,7 @@ class EbsSnapshots:
                     f"{wanted} does not exist in {self.region} any more",
                     hint="Nothing is compared with it; the next point is compared with a later one.",
                 )
-        if any(snapshot.state is not State.COMPLETED for snapshot in both.values()):
+        if any(snapshot.state is not State.COMPLETED or snapshot.is_archived for snapshot in both.values()):
             return None
         changed_bytes = 0
         request: ListChangedBlocksRequestTypeDef = {
@@ -300,6 +329,7 @@ class EbsSnapshots:
             size_gib=described.get("VolumeSize"),
             full_size_bytes=described.get("FullSnapshotSizeInBytes"),
             is_encrypted=described.get("Encrypted", False),
+            is_archived=_is_archived(described),
             kms_key_id=described.get("KmsKeyId"),
             message=described.get("StateMessage", ""),
             tags=tags,
@@ -314,6 +344,10 @@ def tagged(tags: Mapping[str, str]) -> list[TagSpecificationTypeDef]:
 def description(slot: Slot) -> str:
     """What the EC2 console shows beside the snapshot."""
     return f"Holdfast: {slot.resource}, {slot.at:%Y-%m-%d %H:%M} UTC"
+
+
+def _is_archived(described: Mapping[str, Any]) -> bool:
+    return described.get("StorageTier") == "archive"
 
 
 def _reason(refusal: ClientError) -> str:

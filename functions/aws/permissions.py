@@ -46,3 +46,33 @@ class Permission:
                 for operator, keys in self.conditions.items()
             }
         return statement
+
+
+def keys_behind_a_copy(service: str) -> tuple[Permission, ...]:
+    """What EC2 or RDS does with KMS, as the caller, for a copy: reads under any key, writes under ours."""
+    return (
+        Permission(
+            actions=("kms:CreateGrant",),
+            resources=("arn:{partition}:kms:*:{account}:key/*",),
+            conditions={
+                "StringLike": {"kms:ViaService": f"{service}.*.amazonaws.com"},
+                "Bool": {"kms:GrantIsForAWSResource": "true"},
+            },
+            why="not called: the service makes grants on the source's key and on ours, as the caller",
+        ),
+        Permission(
+            actions=("kms:Decrypt", "kms:DescribeKey", "kms:ReEncryptFrom"),
+            resources=("arn:{partition}:kms:*:{account}:key/*",),
+            conditions={"StringLike": {"kms:ViaService": f"{service}.*.amazonaws.com"}},
+            why="not called: the service reads an encrypted source as the caller, under whatever key it has",
+        ),
+        Permission(
+            actions=("kms:DescribeKey", "kms:GenerateDataKeyWithoutPlaintext", "kms:ReEncryptTo"),
+            resources=("arn:{partition}:kms:{region}:{account}:key/*",),
+            conditions={
+                "StringLike": {"kms:ViaService": f"{service}.{{region}}.amazonaws.com"},
+                "ForAnyValue:StringEquals": {"kms:ResourceAliases": KEY_ALIAS},
+            },
+            why="not called: the service writes the copy as the caller, under our key of that Region and no other",
+        ),
+    )

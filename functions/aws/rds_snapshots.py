@@ -7,14 +7,16 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
+from functions.aws.absence import afterwards, gone_is_not_forbidden
 from functions.aws.clients import Clients
 from functions.aws.faults import code_of, translated
-from functions.aws.permissions import KEY_ALIAS, Permission
+from functions.aws.permissions import KEY_ALIAS, Permission, keys_behind_a_copy
 from functions.core import labels
 from functions.core.errors import OutcomeUnknown, SnapshotGone, Unsafe
 from functions.core.policies import Lock
@@ -40,7 +42,6 @@ STATES: Mapping[str, State] = {
 """AWS's words in ours; a word that is not here is UNKNOWN."""
 
 ALREADY_THERE = frozenset({"DBSnapshotAlreadyExists", "DBClusterSnapshotAlreadyExistsFault"})
-NOT_THERE = frozenset({"DBSnapshotNotFound", "DBClusterSnapshotNotFoundFault"})
 
 NAME_PREFIX = "holdfast-"
 PAGE = 100
@@ -77,6 +78,7 @@ def permissions(*, noun: str, resource_type: str, source_type: str) -> Mapping[s
         "look": (describe,),
         "ours": (describe,),
         "lock": (),
+        "archive": (),
         "changed_bytes": (),
         "take": (
             describe,
@@ -112,32 +114,10 @@ def permissions(*, noun: str, resource_type: str, source_type: str) -> Mapping[s
                 conditions=tagged,
                 why="the copy: our name, and tags that say so",
             ),
-            Permission(
-                actions=("kms:CreateGrant",),
-                resources=("arn:{partition}:kms:*:{account}:key/*",),
-                conditions={
-                    "StringLike": {"kms:ViaService": "rds.*.amazonaws.com"},
-                    "Bool": {"kms:GrantIsForAWSResource": "true"},
-                },
-                why="not called: RDS makes grants on the source's key and on ours, as the caller",
-            ),
-            Permission(
-                actions=("kms:Decrypt", "kms:DescribeKey", "kms:ReEncryptFrom"),
-                resources=("arn:{partition}:kms:*:{account}:key/*",),
-                conditions={"StringLike": {"kms:ViaService": "rds.*.amazonaws.com"}},
-                why="not called: RDS reads an encrypted source as the caller, under whatever key it has",
-            ),
-            Permission(
-                actions=("kms:DescribeKey", "kms:GenerateDataKeyWithoutPlaintext", "kms:ReEncryptTo"),
-                resources=("arn:{partition}:kms:{region}:{account}:key/*",),
-                conditions={
-                    "StringLike": {"kms:ViaService": "rds.{region}.amazonaws.com"},
-                    "ForAnyValue:StringEquals": {"kms:ResourceAliases": KEY_ALIAS},
-                },
-                why="not called: RDS writes the copy as the caller, under our key of that Region and no other",
-            ),
+            *keys_behind_a_copy("rds"),
         ),
         "mark_expired": (
+            afterwards(describe),
             Permission(
                 actions=("rds:AddTagsToResource",),
                 resources=(ours,),
@@ -149,6 +129,7 @@ def permissions(*, noun: str, resource_type: str, source_type: str) -> Mapping[s
             ),
         ),
         "delete": (
+            afterwards(describe),
             Permission(
                 actions=(f"rds:Delete{noun}",),
                 resources=(ours,),
@@ -229,9 +210,13 @@ class RdsSnapshots(ABC):
         """False: RDS has no locks."""
         return False
 
+    def archive(self, id: str) -> bool:  # noqa: ARG002 - the port's signature
+        """False: RDS has no archive tier."""
+        return False
+
     def mark_expired(self, id: str) -> None:
         """The snapshot carries holdfast:state=expired."""
-        with translated("rds:AddTagsToResource", resource=id):
+        with gone_is_not_forbidden(id, self.look), translated("rds:AddTagsToResource", resource=id):
             self._rds.add_tags_to_resource(
                 ResourceName=self._arn(self.region, id), Tags=[{"Key": labels.STATE, "Value": labels.EXPIRED}]
             )
@@ -241,12 +226,12 @@ class RdsSnapshots(ABC):
 
         Errors: NotAllowed when it was not marked; ResourceBusy while it is being made.
         """
-        with translated(f"rds:Delete{self.noun}", resource=id):
-            try:
-                self._delete(id)
-            except ClientError as refusal:
-                if code_of(refusal) not in NOT_THERE:
-                    raise
+        with (
+            suppress(SnapshotGone),
+            gone_is_not_forbidden(id, self.look),
+            translated(f"rds:Delete{self.noun}", resource=id),
+        ):
+            self._delete(id)
 
     def changed_bytes(self, earlier_id: str, id: str) -> int | None:  # noqa: ARG002 - the port's signature
         """None: RDS does not tell."""

@@ -15,7 +15,7 @@ from functions.aws.permissions import Permission
 from functions.core.coverage import REHEARSAL_TAG
 from functions.core.errors import AwsBusy, Unsafe
 from functions.core.resources import Kind
-from functions.core.restores import EXPIRES_TAG, NAME_PREFIX, Restored, RestoreOrder, RestoreState, tags
+from functions.core.restores import EXPIRES_TAG, NAME_PREFIX, Restored, RestoreOrder, RestoreState, name_of, tags
 from functions.core.snapshots import State
 
 if TYPE_CHECKING:
@@ -130,11 +130,6 @@ _VOLUME_STATES: Mapping[str, RestoreState] = {
     "error": RestoreState.FAILED,
     "deleted": RestoreState.GONE,
 }
-
-
-def name_of(rehearsal_id: str, snapshot_id: str) -> str:
-    """The name of what a rehearsal makes of a snapshot: the same however often it is begun, and nobody else's."""
-    return NAME_PREFIX + hashlib.sha256(f"{rehearsal_id}|{snapshot_id}".encode()).hexdigest()[:12]
 
 
 class VolumeRestores:

@@ -11,11 +11,18 @@ from botocore.exceptions import ClientError
 from functions.aws.clients import Clients
 from functions.aws.faults import code_of, translated
 from functions.aws.permissions import Permission
-from functions.aws.restores_ebs import name_of
 from functions.core.coverage import REHEARSAL_TAG
 from functions.core.errors import SnapshotGone, Unsafe
 from functions.core.resources import Kind
-from functions.core.restores import EXPIRES_TAG, NAME_PREFIX, Restored, RestoreOrder, RestoreState, tags
+from functions.core.restores import (
+    EXPIRES_TAG,
+    NAME_PREFIX,
+    Restored,
+    RestoreOrder,
+    RestoreState,
+    name_of,
+    tags,
+)
 
 if TYPE_CHECKING:
     from mypy_boto3_rds import RDSClient

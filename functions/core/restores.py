@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -90,3 +91,8 @@ def tags(order: RestoreOrder) -> dict[str, str]:
         REHEARSAL_TAG: order.rehearsal_id,
         EXPIRES_TAG: instants.text(order.expires_at),
     }
+
+
+def name_of(rehearsal_id: str, snapshot_id: str) -> str:
+    """The name of what a rehearsal makes of a snapshot: the same however often it is begun, and nobody else's."""
+    return NAME_PREFIX + hashlib.sha256(f"{rehearsal_id}|{snapshot_id}".encode()).hexdigest()[:12]

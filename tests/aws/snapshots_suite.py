@@ -265,13 +265,43 @@ class SnapshotsSuite:
         assert {snapshot.id for snapshot in world.home.ours()} == {snapshot.id for snapshot in taken}
         assert foreign not in {snapshot.id for snapshot in taken}
 
-    # locking, marking, deleting
+    # locking, archiving, marking, deleting
 
     def test_a_lock_holds_where_the_kind_has_locks_and_twice_is_once(self, world: World) -> None:
         snapshot = self.take(world, world.make_resource())[0]
         has_locks = world.kind in (Kind.VOLUME, Kind.INSTANCE)
         for _ in range(2):
             assert world.home.lock(snapshot.id, Lock(mode=LockMode.GOVERNANCE, days=7)) is has_locks
+
+    def test_a_snapshot_is_archived_where_the_kind_has_an_archive_and_twice_is_once(self, world: World) -> None:
+        _, source = self.completed_point(world)
+        has_archive = world.kind in (Kind.VOLUME, Kind.INSTANCE)
+        for _ in range(2):
+            assert world.home.archive(source.id) is has_archive
+        seen = world.home.look([source.id])[source.id]
+        assert (seen.state, seen.is_archived) == (State.COMPLETED, has_archive)
+
+    def test_an_archived_snapshot_is_still_ours_and_is_marked_and_deleted_like_any_other(self, world: World) -> None:
+        order, source = self.completed_point(world)
+        world.home.archive(source.id)
+        assert source.id in {snapshot.id for snapshot in world.home.ours()}
+        assert source.id in {snapshot.id for snapshot in world.home.find(order.slot, attempt=1)}
+        world.home.mark_expired(source.id)
+        world.home.delete(source.id)
+        assert world.home.look([source.id]) == {}
+
+    def test_how_much_an_archived_snapshot_differs_is_not_told(self, world: World) -> None:
+        resource = world.make_resource()
+        earlier = self.completed(world, resource, at=AT)[0]
+        later = self.completed(world, resource, at=AT + timedelta(hours=1))[0]
+        world.home.archive(earlier.id)
+        assert world.home.changed_bytes(earlier.id, later.id) is None
+
+    def test_archiving_leaves_the_copy_where_recovery_finds_it(self, world: World) -> None:
+        order, source = self.completed_point(world)
+        copy = self.copy(world, order, source)
+        world.home.archive(source.id)
+        assert not world.away.look([copy.id])[copy.id].is_archived
 
     def test_a_mark_keeps_every_other_tag_and_twice_is_once(self, world: World) -> None:
         order = order_for(world.make_resource())
@@ -304,6 +334,12 @@ class SnapshotsSuite:
     def take(self, world: World, resource: ResourceKey) -> tuple[Snapshot, ...]:
         order = order_for(resource)
         return world.home.take(order, labels.for_snapshot(order))
+
+    def completed(self, world: World, resource: ResourceKey, *, at: datetime) -> tuple[Snapshot, ...]:
+        order = order_for(resource, at=at)
+        taken = world.home.take(order, labels.for_snapshot(order))
+        world.complete_everything()
+        return taken
 
     def completed_point(self, world: World) -> tuple[SnapshotOrder, Snapshot]:
         order = order_for(world.make_resource())

@@ -139,6 +139,54 @@ def test_what_aws_holds_is_not_deleted_and_a_person_is_told_why(code: str, volum
     assert caught.value.hint
 
 
+# the archive
+
+
+def test_a_snapshot_is_asked_into_the_archive_once(volumes: MotoWorld) -> None:
+    snapshot = taken(volumes)
+    volumes.make_pages_small()
+    for _ in range(3):
+        assert volumes.home.archive(snapshot.id)
+    assert [sent.operation for sent in volumes.sent].count("ModifySnapshotTier") == 1
+    assert last(volumes, "ModifySnapshotTier").parameters == {"SnapshotId": snapshot.id, "StorageTier": "archive"}
+
+
+def test_a_snapshot_on_its_way_into_the_archive_is_not_asked_there_again(volumes: MotoWorld) -> None:
+    snapshot = taken(volumes)
+    held = volumes.held(HOME)[snapshot.id]
+    held.last_tiering_operation_status = "archival-in-progress"
+    assert volumes.home.archive(snapshot.id)
+    assert "ModifySnapshotTier" not in {sent.operation for sent in volumes.sent}
+    assert not volumes.home.look([snapshot.id])[snapshot.id].is_archived
+
+
+def test_a_snapshot_that_failed_to_be_archived_is_asked_there_again(volumes: MotoWorld) -> None:
+    snapshot = taken(volumes)
+    volumes.held(HOME)[snapshot.id].last_tiering_operation_status = "archival-failed"
+    assert volumes.home.archive(snapshot.id)
+    assert volumes.home.look([snapshot.id])[snapshot.id].is_archived
+
+
+def test_archiving_what_is_gone_says_so(volumes: MotoWorld) -> None:
+    snapshot = taken(volumes)
+    volumes.vanish(snapshot)
+    with pytest.raises(SnapshotGone):
+        volumes.home.archive(snapshot.id)
+
+
+def test_a_snapshot_that_an_ami_needs_is_not_archived_and_a_person_is_told_why(volumes: MotoWorld) -> None:
+    snapshot = taken(volumes)
+
+    def hold(model: Any, **_: Any) -> None:
+        raise refusal("InvalidSnapshot.InUse", model.name)
+
+    volumes.session.events.register_first("before-call.ec2.ModifySnapshotTier", hold)
+    volumes._renew_adapters()
+    with pytest.raises(Unsafe, match="ec2:ModifySnapshotTier") as caught:
+        volumes.home.archive(snapshot.id)
+    assert "AMI" in caught.value.hint
+
+
 # changed blocks
 
 
@@ -159,6 +207,14 @@ def test_changed_bytes_waits_until_both_are_completed(volumes: MotoWorld) -> Non
     earlier, later = taken(volumes), taken(volumes)
     volumes.held(HOME)[later.id].status = "pending"
     assert volumes.home.changed_bytes(earlier.id, later.id) is None
+    assert "ListChangedBlocks" not in {sent.operation for sent in volumes.sent}
+
+
+@pytest.mark.parametrize("archived", [0, 1])
+def test_changed_bytes_of_what_is_archived_are_not_asked_for(archived: int, volumes: MotoWorld) -> None:
+    pair = [taken(volumes), taken(volumes)]
+    volumes.home.archive(pair[archived].id)
+    assert volumes.home.changed_bytes(pair[0].id, pair[1].id) is None
     assert "ListChangedBlocks" not in {sent.operation for sent in volumes.sent}
 
 

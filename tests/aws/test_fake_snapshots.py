@@ -9,7 +9,7 @@ from datetime import timedelta
 import pytest
 
 from functions.core import labels
-from functions.core.errors import AwsBusy, Broken, OutcomeUnknown, TooManyInFlight, Unsafe
+from functions.core.errors import AwsBusy, Broken, OutcomeUnknown, SnapshotGone, TooManyInFlight, Unsafe
 from functions.core.resources import Kind, ResourceKey
 from functions.core.snapshots import Snapshot, Snapshots, State
 from tests.aws.snapshots_suite import AT, SnapshotsSuite, copy_order_for, order_for
@@ -140,6 +140,12 @@ def test_a_copy_under_a_broken_key_is_accepted_and_fails_later() -> None:
     copying = copy_order_for(source, order, AWAY)
     copy = world.away.copy(copying, labels.for_copy(copying), home_region=HOME)
     assert world.away.look([copy.id])[copy.id].message == "Given key ID is not accessible"
+
+
+def test_what_is_gone_is_not_archived() -> None:
+    world = FakeWorld(Kind.VOLUME)
+    with pytest.raises(SnapshotGone):
+        world.home.archive("snap-0")
 
 
 def test_a_lock_keeps_a_marked_snapshot() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 
 import pytest
 
@@ -16,7 +17,7 @@ from functions.core.resources import Kind
 from tests.aws.moto_world import AWAY, HOME, MotoWorld
 from tests.aws.snapshots_suite import copy_order_for, order_for
 
-VERBS = {"find", "take", "copy", "look", "ours", "lock", "mark_expired", "delete", "changed_bytes"}
+VERBS = {"find", "take", "copy", "look", "ours", "lock", "archive", "mark_expired", "delete", "changed_bytes"}
 EVERYTHING = [
     pytest.param(permission, id=f"{kind}-{verb}-{number}")
     for kind, verbs in PERMISSIONS.items()
@@ -38,6 +39,7 @@ def speak_every_verb(world: MotoWorld) -> None:
     world.home.lock(source.id, Lock(mode=LockMode.GOVERNANCE, days=1))
     world.changed_pages = [{"ChangedBlocks": [], "BlockSize": 524288}]
     world.home.changed_bytes(source.id, source.id)
+    world.home.archive(source.id)
     with pytest.raises(NotAllowed):
         world.home.delete(source.id)
     world.home.mark_expired(source.id)
@@ -57,6 +59,9 @@ def test_what_is_granted_is_called_or_says_why_not(kind: Kind, moto: None) -> No
         ("take", "rds:DescribeDBSnapshots"),  # only when the name was there before
         ("take", "rds:DescribeDBClusterSnapshots"),
         ("copy", "rds:DescribeOptionGroups"),  # only for an option group that is not RDS's own
+        ("mark_expired", "ec2:DescribeSnapshots"),  # only after a refusal
+        ("mark_expired", "rds:DescribeDBSnapshots"),
+        ("mark_expired", "rds:DescribeDBClusterSnapshots"),
     }
     for verb, permissions in PERMISSIONS[kind].items():
         called = {sent.action for sent in world.sent if sent.verb == verb}
@@ -91,17 +96,29 @@ def test_keys_are_used_through_a_service_only(permission: Permission) -> None:
         assert permission.conditions["Bool"] == {"kms:GrantIsForAWSResource": "true"}
 
 
+def _changing(permissions: Iterable[Permission]) -> list[Permission]:
+    """Those that allow more than to look."""
+    return [p for p in permissions if not all(":Describe" in action for action in p.actions)]
+
+
 @pytest.mark.parametrize("kind", list(Kind))
 def test_the_deleter_deletes_only_what_is_managed_and_marked(kind: Kind) -> None:
-    (permission,) = PERMISSIONS[kind]["delete"]
-    assert permission.conditions == {"StringEquals": MARKED}
-    assert all("Delete" in action for action in permission.actions)
+    (deleting,) = _changing(PERMISSIONS[kind]["delete"])
+    assert deleting.conditions == {"StringEquals": MARKED}
+    assert all("Delete" in action for action in deleting.actions)
+
+
+@pytest.mark.parametrize("kind", [Kind.VOLUME, Kind.INSTANCE])
+def test_only_what_is_managed_is_archived(kind: Kind) -> None:
+    (moving,) = [p for p in PERMISSIONS[kind]["archive"] if "ec2:ModifySnapshotTier" in p.actions]
+    assert moving.conditions == {"StringEquals": {"aws:ResourceTag/holdfast:managed": "1"}}
+    assert moving.actions == ("ec2:ModifySnapshotTier",)
 
 
 @pytest.mark.parametrize("kind", list(Kind))
 def test_the_marker_writes_one_tag_on_what_is_managed(kind: Kind) -> None:
-    (permission,) = PERMISSIONS[kind]["mark_expired"]
-    assert permission.conditions == {
+    (marking,) = _changing(PERMISSIONS[kind]["mark_expired"])
+    assert marking.conditions == {
         "StringEquals": {"aws:ResourceTag/holdfast:managed": "1", "aws:RequestTag/holdfast:state": "expired"},
         "ForAllValues:StringEquals": {"aws:TagKeys": "holdfast:state"},
     }
