@@ -78,8 +78,8 @@ class ResourceItem(Item):
     extra_bought = NumberAttribute(null=True)
 
 
-class PointItem(Item):
-    """A recovery point. `claimed_at` is the fence: whoever's claim it is may record, nobody else."""
+class WorkItem(Item):
+    """What a point and a copy have alike. `claimed_at` is the fence: whoever's claim it is may record, nobody else."""
 
     open_in = UnicodeAttribute(null=True)
     open_until = UnicodeAttribute(null=True)
@@ -91,51 +91,38 @@ class PointItem(Item):
     status = UnicodeAttribute()
     policy = UnicodeAttribute()
     policy_version = UnicodeAttribute()
-    copy_to = ListAttribute[str](default=list)
     deadline = UnicodeAttribute()
     attempt = NumberAttribute(default=1)
     claimed_at = UnicodeAttribute(null=True)
     ordered_at = UnicodeAttribute(null=True)
     created_at = UnicodeAttribute(null=True)
     completed_at = UnicodeAttribute(null=True)
+    waits = NumberAttribute(default=0)
+    errors = ListAttribute[str](default=list)
+
+
+class PointItem(WorkItem):
+    """A recovery point."""
+
+    copy_to = ListAttribute[str](default=list)
     expired_at = UnicodeAttribute(null=True)
     archived_at = UnicodeAttribute(null=True)
     parts = JSONAttribute(null=True)
     configuration = JSONAttribute(null=True)
     held_because = UnicodeAttribute(null=True)
-    waits = NumberAttribute(default=0)
-    errors = ListAttribute[str](default=list)
     reason = UnicodeAttribute(null=True)
 
 
-class CopyItem(Item):
-    """One snapshot of a point in another Region; claimed and fenced like a point."""
+class CopyItem(WorkItem):
+    """One snapshot of a point in another Region."""
 
-    open_in = UnicodeAttribute(null=True)
-    open_until = UnicodeAttribute(null=True)
-    open = Open()
-    account = UnicodeAttribute()
-    slot_key = UnicodeAttribute()
-    slot_at = UnicodeAttribute()
-    why = UnicodeAttribute()
     region = UnicodeAttribute()
     source_snapshot_id = UnicodeAttribute()
     source_id = UnicodeAttribute()
-    status = UnicodeAttribute()
-    policy = UnicodeAttribute()
-    policy_version = UnicodeAttribute()
-    deadline = UnicodeAttribute()
-    attempt = NumberAttribute(default=1)
     expected_seconds = NumberAttribute(default=0)
-    claimed_at = UnicodeAttribute(null=True)
     owed_at = UnicodeAttribute()
-    ordered_at = UnicodeAttribute(null=True)
-    created_at = UnicodeAttribute(null=True)
-    completed_at = UnicodeAttribute(null=True)
     snapshot_id = UnicodeAttribute(null=True)
     full_size_bytes = NumberAttribute(null=True)
-    waits = NumberAttribute(default=0)
-    errors = ListAttribute[str](default=list)
 
 
 class StoryItem(Item):

@@ -20,7 +20,7 @@ from functions.core.points import MOVES, OPEN, Copy, Part, Point, Status, may_be
 from functions.core.resources import ResourceKey
 from functions.core.slots import Slot, Why
 from functions.core.snapshots import Snapshot
-from functions.ledger.rows import CopyItem, Item, PointItem
+from functions.ledger.rows import CopyItem, PointItem, WorkItem
 from functions.ledger.table import Table, read, written
 
 PARTS = TypeAdapter(tuple[Part, ...])
@@ -371,14 +371,12 @@ def _open_columns(what: str, region: str, deadline: datetime, slot: Slot) -> dic
     return {"open_in": f"{what}#{region}", "open_until": f"{instants.text(deadline)}#{slot.key}"}
 
 
-def _reopened(
-    rows: type[PointItem] | type[CopyItem], what: str, region: str, deadline: datetime, slot: Slot
-) -> list[Action]:
+def _reopened(rows: type[WorkItem], what: str, region: str, deadline: datetime, slot: Slot) -> list[Action]:
     columns = _open_columns(what, region, deadline, slot)
     return [rows.open_in.set(columns["open_in"]), rows.open_until.set(columns["open_until"])]
 
 
-def _settled(rows: type[PointItem] | type[CopyItem]) -> list[Action]:
+def _settled(rows: type[WorkItem]) -> list[Action]:
     return [rows.open_in.remove(), rows.open_until.remove()]
 
 
@@ -389,11 +387,11 @@ def _open_while_it_may_go_on(copy: Copy, to: Status) -> list[Action]:
     return _settled(CopyItem)
 
 
-def _error_added(rows: type[PointItem] | type[CopyItem], error: str) -> Action:
+def _error_added(rows: type[WorkItem], error: str) -> Action:
     return rows.errors.set(rows.errors.append([error[:500]]))
 
 
-def _same_claim(rows: type[PointItem] | type[CopyItem], claimed_at: datetime | None) -> Condition:
+def _same_claim(rows: type[WorkItem], claimed_at: datetime | None) -> Condition:
     if claimed_at is None:
         return rows.claimed_at.does_not_exist()
     return rows.claimed_at == instants.exact(claimed_at)
@@ -404,13 +402,14 @@ def _must_be_allowed(at: Status, to: Status) -> None:
         raise ValueError(f"a point never goes from {at} to {to}")
 
 
-def _slot(item: Item, account: str, slot_at: str, why: str) -> Slot:
-    return Slot(resource=ResourceKey.parse(item.pk, account=account), at=instants.parse(slot_at), why=Why(why))
+def _slot(item: WorkItem) -> Slot:
+    resource = ResourceKey.parse(item.pk, account=item.account)
+    return Slot(resource=resource, at=instants.parse(item.slot_at), why=Why(item.why))
 
 
 def _point(item: PointItem) -> Point:
     return Point(
-        slot=_slot(item, item.account, item.slot_at, item.why),
+        slot=_slot(item),
         status=Status(item.status),
         policy=item.policy,
         policy_version=item.policy_version,
@@ -434,7 +433,7 @@ def _point(item: PointItem) -> Point:
 
 def _copy(item: CopyItem) -> Copy:
     return Copy(
-        slot=_slot(item, item.account, item.slot_at, item.why),
+        slot=_slot(item),
         region=item.region,
         source_snapshot_id=item.source_snapshot_id,
         source_id=item.source_id,

@@ -99,7 +99,7 @@ def test_the_listener_hears_a_word_however_it_is_said(source: str, word: str) ->
 
 
 @pytest.mark.parametrize(
-    ("line", "is_a_place"), [("see /ro" + "ot/x", True), ("'/wo" + "rk/main'", True), ("a/work/b", False)]
+    ("line", "is_a_place"), [("see /ro" + "ot/x", True), ("'/wo" + "rk/main'", True), ("a/wo" + "rk/b", False)]
 )
 def test_the_reader_tells_a_path_of_a_machine_from_a_folder(line: str, is_a_place: bool) -> None:
     assert any(pattern.search(line) for pattern in PLACES) is is_a_place
