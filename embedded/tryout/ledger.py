@@ -19,7 +19,7 @@ _READ = TypeDeserializer()
 
 @dataclass(frozen=True)
 class Told:
-    """Everything the ledger says about one resource; parts it does not have yet are empty."""
+    """Everything the ledger says about a resource and its newest point; what it does not have yet is empty."""
 
     thing: Thing
     resource: Mapping[str, Any] = field(default_factory=dict)
@@ -85,8 +85,8 @@ def _told(thing: Thing, items: list[dict[str, Any]]) -> Told:
         resource=newest("resource"),
         point=point,
         copies=tuple(copies),
-        run=_body(newest("run#")),
-        verdict=_body(newest("verdict#")),
+        run=_body(newest(f"run#{point.get('slot_at')}")),
+        verdict=_body(newest(f"verdict#{point.get('slot_at')}")),
         rehearsal=_body(newest("rehearsal#")),
     )
 
