@@ -14,7 +14,7 @@ from embedded.tryout import ledger
 from embedded.tryout.ledger import Told
 from embedded.tryout.scenario import AWAY, HOME, PROTECTED, Thing
 
-PATIENCE_SECONDS = 60.0
+PATIENCE_SECONDS = 120.0
 
 
 @dataclass
