@@ -325,9 +325,5 @@ def _written(labels: Mapping[str, str]) -> list[TagTypeDef]:
     return [{"Key": key, "Value": value} for key, value in labels.items()]
 
 
-def _code(refused: ClientError) -> str:
-    return refused.response.get("Error", {}).get("Code", "")
-
-
 if TYPE_CHECKING:
     _port: type[Restores] = VolumeRestores

@@ -15,7 +15,6 @@ from math import floor
 
 from functions.core.points import Copy, Point, Status
 from functions.core.policies import Policy
-from functions.core.slots import Why
 
 KEEP_WITHIN = timedelta(days=1)
 """Whatever is younger stays: a flood of fresh points must not push out the good ones of this morning."""
@@ -239,8 +238,3 @@ def _a_few_a_day(decisions: Sequence[Decision], points: int, deleted_today: int)
             left -= 1
         answer.append(decision)
     return tuple(reversed(answer))
-
-
-def extra_points(points: Iterable[Point], day: datetime) -> int:
-    """How many extra points were bought on the UTC day of `day`."""
-    return sum(1 for p in points if p.slot.why is Why.EXTRA and p.slot.at.date() == day.date())

@@ -10,11 +10,9 @@ from functions.aws.metrics import written_bytes
 from functions.contracts import from_aws, wire
 from functions.core.planning import Owed
 from functions.core.planning import heed_alarm as answer
-from functions.core.policies import Policy
 from functions.core.resources import ResourceKey
 from functions.core.slots import period
-from functions.core.snapshots import SnapshotOrder
-from functions.handlers import frame
+from functions.handlers import frame, settling
 from functions.handlers.tools import Tools
 from functions.ledger.resources import Known
 
@@ -70,7 +68,7 @@ def _answer(key: ResourceKey, alarmed_at: datetime, tools: Tools, now: datetime)
         return "another alarm of this moment bought the point"
     owed = Owed(slot=decision.slot, policy=policy, deadline=now + period(policy), reason=decision.reason)
     if tools.ledger.points.owe(owed, now):
-        tools.snapshot_orders.send([wire.dump(_order(owed, policy))])
+        tools.snapshot_orders.send([wire.dump(settling.first_order(owed))])
     return f"an extra point is ordered: {decision.reason}"
 
 
@@ -84,17 +82,6 @@ def _protected(key: ResourceKey, tools: Tools) -> Known | None:
     except ValueError:
         return None
     return tools.ledger.resources.get(owner)
-
-
-def _order(owed: Owed, policy: Policy) -> SnapshotOrder:
-    return SnapshotOrder(
-        slot=owed.slot,
-        policy=policy.name,
-        policy_version=policy.version,
-        copy_to=policy.copy_to,
-        deadline=owed.deadline,
-        reason=owed.reason,
-    )
 
 
 handler = frame.event(heed_alarm)

@@ -57,9 +57,11 @@ def mark_expired(tools: Tools, now: datetime) -> Marked:
     for known in tools.ledger.resources.all():
         points = tools.ledger.points.of(known.resource)
         copies = tools.ledger.copies.of(known.resource)
-        lost += _write_down_losses(points, copies, seen, tools, now)
-        points = tools.ledger.points.of(known.resource)
-        copies = tools.ledger.copies.of(known.resource)
+        gone = _write_down_losses(points, copies, seen, tools, now)
+        lost += gone
+        if gone:
+            points = tools.ledger.points.of(known.resource)
+            copies = tools.ledger.copies.of(known.resource)
         decisions = _decide(known.resource, points, copies, clock_seen_at, tools, now)
         going = [decision for decision in decisions if decision.fate is Fate.EXPIRE]
         aging = [decision for decision in decisions if decision.fate is Fate.ARCHIVE]
@@ -68,10 +70,10 @@ def mark_expired(tools: Tools, now: datetime) -> Marked:
             left_alone.append(f"{known.resource}: none of the points that would stay was seen at AWS")
             going, aging = [], []
         outgrown += aging
-        expired += [
-            _told(decision) for decision in going if tools.ledger.points.move(decision.point, Status.EXPIRED, now=now)
-        ]
-        left_alone += _mark(tools.ledger.points.of(known.resource), copies, seen, tools)
+        moved = [d for d in going if tools.ledger.points.move(d.point, Status.EXPIRED, now=now)]
+        expired += [_told(decision) for decision in moved]
+        marking = [point for point in points if point.status is Status.EXPIRED] + [d.point for d in moved]
+        left_alone += _mark(marking, copies, seen, tools)
     surplus = _mark_surplus(tools, left_alone)
     archived = _archive(outgrown, tools, now, left_alone)
     tools.health.count(Lost=len(lost))
@@ -155,13 +157,11 @@ def _is_old(completed_at: datetime | None, listed_at: datetime) -> bool:
 
 
 def _mark(points: Sequence[Point], copies: Sequence[Copy], seen: Seen, tools: Tools) -> list[str]:
-    """Why some could not be marked; every other snapshot of an EXPIRED point carries the mark. Also finishes the
-    marking of yesterday, if it was cut off."""
+    """Why some could not be marked; every other snapshot of these EXPIRED points carries the mark. Those of yesterday
+    are among them, so that a marking that was cut off is finished."""
     left_alone: list[str] = []
     copied = by_slot(copies)
     for point in points:
-        if point.status is not Status.EXPIRED:
-            continue
         key = point.slot.resource
         ids = [(key.region, part.snapshot_id) for part in point.parts]
         ids += [(c.region, c.snapshot_id) for c in copied.get(point.slot.key, []) if c.snapshot_id is not None]

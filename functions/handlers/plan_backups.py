@@ -7,8 +7,7 @@ from datetime import datetime
 
 from functions.contracts import wire
 from functions.core.planning import Planned, plan
-from functions.core.snapshots import SnapshotOrder
-from functions.handlers import frame
+from functions.handlers import frame, settling
 from functions.handlers.tools import Tools
 
 
@@ -33,22 +32,11 @@ def plan_backups(tools: Tools, now: datetime) -> PlanMade:
     owed = plan(known, tools.settings, now)
     new = [one for one in owed if tools.ledger.points.owe(one, now)]
     missed = sum(1 for one in owed for slot in one.missed if tools.ledger.points.miss(slot, one))
-    orders = [
-        SnapshotOrder(
-            slot=one.slot,
-            policy=one.policy.name,
-            policy_version=one.policy.version,
-            copy_to=one.policy.copy_to,
-            deadline=one.deadline,
-            reason=one.reason,
-        )
-        for one in new
-    ]
-    tools.snapshot_orders.send([wire.dump(order) for order in orders])
+    tools.snapshot_orders.send([wire.dump(settling.first_order(one)) for one in new])
     for one in owed:
         tools.ledger.resources.planned(one.slot.resource, one.slot.at)
     tools.health.count(PlansMade=1)
-    return PlanMade(ordered=tuple(f"{o.slot.resource}: {o.reason}" for o in orders), missed=missed)
+    return PlanMade(ordered=tuple(f"{o.slot.resource}: {o.reason}" for o in new), missed=missed)
 
 
 handler = frame.tick(plan_backups)

@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 
 from functions.core import runs
+from functions.core.errors import HoldfastError
+from functions.core.planning import Owed
 from functions.core.points import Copy, Point
 from functions.core.slots import Slot
 from functions.core.snapshots import CopyOrder, SnapshotOrder
 from functions.handlers.tools import Tools
+
+
+def first_order(owed: Owed) -> SnapshotOrder:
+    """The order that asks for a slot that was just written down as owed."""
+    return SnapshotOrder(
+        slot=owed.slot,
+        policy=owed.policy.name,
+        policy_version=owed.policy.version,
+        copy_to=owed.policy.copy_to,
+        deadline=owed.deadline,
+        reason=owed.reason,
+    )
 
 
 def snapshot_order(point: Point) -> SnapshotOrder:
@@ -54,6 +70,15 @@ def close_if_settled(slot: Slot, tools: Tools, now: datetime) -> bool:
     tools.ledger.stories.close(runs.close(point, copies, now))
     tools.ledger.points.settle(slot)
     return True
+
+
+@contextmanager
+def apart(troubles: list[HoldfastError]) -> Iterator[None]:
+    """What goes wrong inside is remembered, and the next one has its turn."""
+    try:
+        yield
+    except HoldfastError as trouble:
+        troubles.append(trouble)
 
 
 def rpo_of(point: Point, tools: Tools) -> timedelta:

@@ -88,14 +88,12 @@ def _reconciled(tools: Tools, now: datetime, troubles: list[HoldfastError]) -> M
     found: dict[Found, list[str]] = {outcome: [] for outcome in Found}
     for region in tools.settings.regions:
         for kind in Kind:
-            try:
+            with settling.apart(troubles):
                 for snapshot in tools.snapshots(kind, region).ours():
                     is_recent = snapshot.started_at is None or now - snapshot.started_at < RECENT
                     if is_full or is_recent:
                         outcome = _reconcile(snapshot, kind, tools, now)
                         found[outcome].append(f"{snapshot.id} in {region}")
-            except HoldfastError as trouble:
-                troubles.append(trouble)
     if is_full and not troubles:
         tools.ledger.since.did("full sweep", now)
     return found

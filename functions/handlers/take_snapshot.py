@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from functions.core import claims, labels
@@ -88,15 +88,7 @@ def _begin(
     found = snapshots.find(order.slot, attempt=attempt) if is_take_over else ()
     if found:
         return found, configuration
-    ordered = SnapshotOrder(
-        slot=order.slot,
-        policy=order.policy,
-        policy_version=order.policy_version,
-        copy_to=order.copy_to,
-        deadline=order.deadline,
-        attempt=attempt,
-        reason=order.reason,
-    )
+    ordered = replace(order, attempt=attempt)
     return snapshots.take(ordered, labels.for_snapshot(ordered)), configuration
 
 

@@ -7,7 +7,6 @@ notice changes nothing but the hour.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import groupby
@@ -69,25 +68,16 @@ def track_points(event: dict[str, Any], tools: Tools, now: datetime) -> PointsTr
     )
 
 
-@contextmanager
-def _apart(troubles: list[HoldfastError]) -> Iterator[None]:
-    """What goes wrong inside is remembered, and the next one has its turn."""
-    try:
-        yield
-    except HoldfastError as trouble:
-        troubles.append(trouble)
-
-
 def _track_home(region: str, tools: Tools, now: datetime, troubles: list[HoldfastError]) -> list[tuple[Slot, str]]:
     under_way = [point for point in tools.ledger.points.open_in(region) if point.status is Status.CREATED]
     moved: list[tuple[Slot, str]] = []
     for kind, points in _by_kind(under_way, lambda point: point.slot.resource.kind):
-        with _apart(troubles):
+        with settling.apart(troubles):
             snapshots = tools.snapshots(kind, region)
             seen = snapshots.look(part.snapshot_id for point in points for part in point.parts)
             ended: dict[bool, list[str]] = {True: [], False: []}
             for point in points:
-                with _apart(troubles):
+                with settling.apart(troubles):
                     status = _move_point(point, seen, snapshots, tools, now)
                     if status is not Status.CREATED:
                         moved.append((point.slot, f"{point.slot.resource} {point.slot.at:%H:%MZ}: {status}"))
@@ -180,11 +170,11 @@ def _track_copies(region: str, tools: Tools, now: datetime, troubles: list[Holdf
     under_way = [copy for copy in tools.ledger.copies.open_in(region) if copy.status is Status.CREATED]
     moved: list[tuple[Slot, str]] = []
     for kind, copies in _by_kind(under_way, lambda copy: copy.slot.resource.kind):
-        with _apart(troubles):
+        with settling.apart(troubles):
             seen = tools.snapshots(kind, region).look(copy.snapshot_id for copy in copies if copy.snapshot_id)
             ended: dict[bool, list[str]] = {True: [], False: []}
             for copy in copies:
-                with _apart(troubles):
+                with settling.apart(troubles):
                     status = _move_copy(copy, seen.get(copy.snapshot_id or ""), tools, now)
                     if status is not Status.CREATED:
                         moved.append((copy.slot, f"{copy.slot.resource} copy in {region}: {status}"))

@@ -119,7 +119,7 @@ class Points:
     def claim(self, seen: Point, now: datetime) -> int | None:
         """The attempt that this caller, and nobody else, may now make; None when somebody was faster."""
         rows = PointItem
-        attempt = seen.attempt + 1 if seen.status in (Status.FAILED, Status.GONE) else seen.attempt
+        attempt = _next_attempt(seen)
         won = self._table.update(
             self._key(seen.slot),
             [
@@ -138,7 +138,7 @@ class Points:
         return self._table.update(
             self._key(slot),
             [rows.status.set(Status.OWED), rows.claimed_at.remove(), rows.waits.add(1)],
-            (rows.status == Status.INTENT) & (rows.claimed_at == instants.exact(claimed_at)),
+            _still_held(rows, claimed_at),
         )
 
     def fail_claim(self, slot: Slot, claimed_at: datetime, error: str) -> bool:
@@ -147,7 +147,7 @@ class Points:
         return self._table.update(
             self._key(slot),
             [rows.status.set(Status.FAILED), _error_added(rows, error)],
-            (rows.status == Status.INTENT) & (rows.claimed_at == instants.exact(claimed_at)),
+            _still_held(rows, claimed_at),
         )
 
     def record(
@@ -168,7 +168,7 @@ class Points:
                 rows.parts.set(PARTS.dump_python(tuple(parts), mode="json")),
                 rows.configuration.set(dict(configuration)),
             ],
-            (rows.status == Status.INTENT) & (rows.claimed_at == instants.exact(claimed_at)),
+            _still_held(rows, claimed_at),
         )
 
     def move(
@@ -195,12 +195,6 @@ class Points:
         """The point has no work left: its run is closed, and it is no longer among the open ones."""
         rows = PointItem
         self._table.update(self._key(slot), _settled(rows), rows.pk.exists())
-
-    def update_parts(self, point: Point, parts: Sequence[Part]) -> bool:
-        """Whether what AWS says about an unfinished or completed point's snapshots is now written."""
-        rows = PointItem
-        dumped = PARTS.dump_python(tuple(parts), mode="json")
-        return self._table.update(self._key(point.slot), [rows.parts.set(dumped)], rows.status == point.status)
 
     def archived(self, point: Point, now: datetime) -> bool:
         """Whether it is now written that the point's home snapshots are archived; False when it had moved on."""
@@ -267,7 +261,7 @@ class Copies:
     def claim(self, seen: Copy, now: datetime) -> int | None:
         """The attempt that this caller, and nobody else, may now make; None when somebody was faster."""
         rows = CopyItem
-        attempt = seen.attempt + 1 if seen.status in (Status.FAILED, Status.GONE) else seen.attempt
+        attempt = _next_attempt(seen)
         won = self._table.update(
             self._key(seen),
             [
@@ -287,7 +281,7 @@ class Copies:
         return self._table.update(
             self._key(copy),
             [rows.status.set(Status.OWED), rows.claimed_at.remove(), rows.waits.add(1)],
-            (rows.status == Status.INTENT) & (rows.claimed_at == instants.exact(claimed_at)),
+            _still_held(rows, claimed_at),
         )
 
     def fail_claim(self, copy: Copy, claimed_at: datetime, error: str) -> bool:
@@ -296,7 +290,7 @@ class Copies:
         return self._table.update(
             self._key(copy),
             [rows.status.set(Status.FAILED), *_open_while_it_may_go_on(copy, Status.FAILED), _error_added(rows, error)],
-            (rows.status == Status.INTENT) & (rows.claimed_at == instants.exact(claimed_at)),
+            _still_held(rows, claimed_at),
         )
 
     def record(self, copy: Copy, claimed_at: datetime, snapshot: Snapshot, now: datetime) -> bool:
@@ -309,7 +303,7 @@ class Copies:
                 rows.created_at.set(instants.exact(now)),
                 rows.snapshot_id.set(snapshot.id),
             ],
-            (rows.status == Status.INTENT) & (rows.claimed_at == instants.exact(claimed_at)),
+            _still_held(rows, claimed_at),
         )
 
     def move(self, copy: Copy, to: Status, *, now: datetime, snapshot: Snapshot | None = None, error: str = "") -> bool:
@@ -395,6 +389,15 @@ def _same_claim(rows: type[WorkItem], claimed_at: datetime | None) -> Condition:
     if claimed_at is None:
         return rows.claimed_at.does_not_exist()
     return rows.claimed_at == instants.exact(claimed_at)
+
+
+def _still_held(rows: type[WorkItem], claimed_at: datetime) -> Condition:
+    """The claim made then is the one that stands: nobody took it over."""
+    return (rows.status == Status.INTENT) & (rows.claimed_at == instants.exact(claimed_at))
+
+
+def _next_attempt(seen: Point | Copy) -> int:
+    return seen.attempt + 1 if seen.status in (Status.FAILED, Status.GONE) else seen.attempt
 
 
 def _must_be_allowed(at: Status, to: Status) -> None:

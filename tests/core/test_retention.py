@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from functions.core import instants
 from functions.core.points import Point, Status
 from functions.core.policies import Lock, LockMode, Tiers
-from functions.core.retention import Decision, Fate, Standing, decide, extra_points
+from functions.core.retention import Decision, Fate, Standing, decide
 from functions.core.slots import Why
 from tests.builders import AWAY, FAR, NOON, a_copy, a_part, a_point, a_policy, ago
 
@@ -487,17 +487,6 @@ def test_a_point_that_may_be_needed_at_once_is_not_archived(point: dict[str, Any
 
 def test_without_points_there_is_nothing_to_decide() -> None:
     assert decide(standing([]), NOON) == ()
-
-
-def test_extra_points_are_counted_by_their_day_in_utc() -> None:
-    midnight = NOON.replace(hour=0)
-    points = [
-        a_point(midnight, why=Why.EXTRA),
-        a_point(NOON, why=Why.EXTRA, status=Status.FAILED),
-        a_point(NOON + timedelta(hours=1)),
-        a_point(midnight - timedelta(seconds=1), why=Why.EXTRA),
-    ]
-    assert extra_points(points, NOON) == 2
 
 
 def test_the_reasons_name_what_the_guards_saw() -> None:

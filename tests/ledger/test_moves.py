@@ -278,15 +278,6 @@ def test_an_extra_point_remembers_why_it_exists(ledger: Ledger) -> None:
     assert next(ledger.points.open_in(HOME)).slot.why is Why.EXTRA
 
 
-def test_what_aws_says_of_a_point_meanwhile_is_written_unless_it_moved_on(ledger: Ledger) -> None:
-    ledger.points.adopt(a_point(status=Status.CREATED))
-    seen = ledger.points.get(a_slot())
-    assert seen is not None
-    assert ledger.points.update_parts(seen, [a_part(message="60 %")])
-    ledger.points.move(seen, Status.COMPLETED, now=NOON)
-    assert not ledger.points.update_parts(seen, [a_part(message="70 %")])
-
-
 def test_only_the_last_errors_are_remembered(ledger: Ledger) -> None:
     ledger.points.owe(an_owed(), NOON)
     for number in range(12):
