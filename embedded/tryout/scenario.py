@@ -13,6 +13,7 @@ from typing import Any
 from embedded import disks
 from embedded.aws import EmbeddedAws
 from embedded.databases.connecting import connection
+from embedded.databases.waiting import instance_in_state
 from embedded.volumes import image_path
 
 HOME, AWAY = "eu-central-1", "eu-west-1"
@@ -170,18 +171,9 @@ def _database(aws: EmbeddedAws, scenario: Scenario) -> Thing:
         DBName=DATABASE_NAME,
         Tags=PROTECTED,
     )
-    described = _when_available(aws, lambda: rds.describe_db_instances(DBInstanceIdentifier="shop")["DBInstances"][0])
+    described = instance_in_state(rds, "shop", timeout_seconds=60)
     scenario.load = Load(aws, described["Endpoint"], password)
     return Thing("database", "shop", f"PostgreSQL {described['EngineVersion']}, written to all night")
-
-
-def _when_available(aws: EmbeddedAws, describe: Any, *, tries: int = 600) -> dict[str, Any]:
-    for _ in range(tries):
-        described = describe()
-        if described["DBInstanceStatus"] == "available":
-            return described
-        time.sleep(0.1)
-    raise RuntimeError(f"the database is still {described['DBInstanceStatus']}; see {aws.log_path}")
 
 
 def _cluster(aws: EmbeddedAws) -> Thing:

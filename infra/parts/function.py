@@ -77,7 +77,6 @@ class HandlerFunction(lambda_.Function):
             recursive_loop=lambda_.RecursiveLoop.ALLOW if sends_back else None,
             environment={
                 "HOLDFAST_ACCOUNT": Stack.of(scope).account,
-                "HOLDFAST_HOME_REGION": deployment.home,
                 "POWERTOOLS_SERVICE_NAME": spec.name,
                 "POWERTOOLS_LOG_LEVEL": "INFO",
             },

@@ -85,7 +85,7 @@ def test_functions_that_send_orders_back_are_not_stopped_as_loops(assembly: Asse
 
 
 def test_a_function_knows_only_the_places_it_uses(assembly: Assembly) -> None:
-    everywhere = {"HOLDFAST_ACCOUNT", "HOLDFAST_HOME_REGION", "POWERTOOLS_SERVICE_NAME", "POWERTOOLS_LOG_LEVEL"}
+    everywhere = {"HOLDFAST_ACCOUNT", "POWERTOOLS_SERVICE_NAME", "POWERTOOLS_LOG_LEVEL"}
     ledger, key = {"HOLDFAST_TABLE"}, {"HOLDFAST_KEY_ALIAS"}
     snapshots, copies = {"HOLDFAST_SNAPSHOT_ORDERS_URL"}, {"HOLDFAST_COPY_ORDERS_URL"}
     told = {"HOLDFAST_TOPIC_ARN", "HOLDFAST_BUS"}
