@@ -17,6 +17,7 @@ from typing import Any
 from rich.console import Console
 from rich.live import Live
 
+from embedded import ACCOUNT
 from embedded.aws import EmbeddedAws
 from embedded.tryout import ledger, promise, screen
 from embedded.tryout.ledger import Told
@@ -128,7 +129,7 @@ def _to_rehearse(told: Sequence[Told]) -> list[Told]:
 
 
 def _start_rehearsals(aws: EmbeddedAws, told: Sequence[Told], rehearsals: dict[str, str]) -> None:
-    machine = f"arn:aws:states:{AWAY}:{_account(aws)}:stateMachine:holdfast-rehearse"
+    machine = f"arn:aws:states:{AWAY}:{ACCOUNT}:stateMachine:holdfast-rehearse"
     for one in _to_rehearse(told):
         if one.thing.key not in rehearsals and one.has_point and one.has_copies:
             answer = aws.client("stepfunctions", AWAY).start_execution(
@@ -159,10 +160,6 @@ def _invoke(aws: EmbeddedAws, function: str) -> None:
     answer = aws.client("lambda", HOME, read_timeout=120).invoke(FunctionName=function, Payload=b"{}")
     if "FunctionError" in answer:
         raise RuntimeError(f"{function} failed: {answer['Payload'].read().decode()[:2000]}")
-
-
-def _account(aws: EmbeddedAws) -> str:
-    return aws.client("sts", HOME).get_caller_identity()["Account"]
 
 
 def _report(path: Path, told: Sequence[Told], kept: Kept, *, seconds: float) -> None:
@@ -216,11 +213,11 @@ def _further(console: Console, aws: EmbeddedAws, directory: Path, *, keep: bool)
         return
     console.print(
         f"\nThe embedded AWS is still running. In another terminal:\n\n"
-        f"  export AWS_ENDPOINT_URL={aws.endpoint} AWS_ACCESS_KEY_ID={_account(aws)} AWS_SECRET_ACCESS_KEY=test\n"
+        f"  export AWS_ENDPOINT_URL={aws.endpoint} AWS_ACCESS_KEY_ID={ACCOUNT} AWS_SECRET_ACCESS_KEY=test\n"
         f"  aws --region {HOME} dynamodb scan --table-name {ledger.TABLE}\n"
         f"  aws --region {AWAY} ec2 describe-snapshots --owner-ids self\n"
         f"  aws --region {AWAY} stepfunctions list-executions --state-machine-arn "
-        f"arn:aws:states:{AWAY}:{_account(aws)}:stateMachine:holdfast-rehearse\n",
+        f"arn:aws:states:{AWAY}:{ACCOUNT}:stateMachine:holdfast-rehearse\n",
         soft_wrap=True,
     )
 

@@ -95,7 +95,7 @@ def _decide(
     tools: Tools,
     now: datetime,
 ) -> Sequence[Decision]:
-    """The fate of each completed point, each group under the policy it was taken under."""
+    """The fate of each completed point, under the policy its newest one was taken under."""
     verified = frozenset(
         rehearsal.slot.key
         for rehearsal in tools.ledger.stories.rehearsals(resource)
