@@ -14,7 +14,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "core": (),
     "scheduling": ("numpy",),
     "scoring": ("numpy",),
-    "inspection": (),
+    "inspection": ("google_crc32c", "numpy"),
     "contracts": ("pydantic",),
     "aws": ("boto3", "botocore", "mypy_boto3_", "pg8000"),
     "ledger": ("pynamodb", "pydantic"),

@@ -1,0 +1,34 @@
+"""The prepared disks, laid out once for each test process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from embedded.disks import DISKS, lay
+from embedded.disks.image_blocks import ImageBlocks
+
+
+@pytest.fixture(scope="session")
+def disk_path(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """The image file of a prepared disk: ext4, xfs, btrfs, ntfs or gpt."""
+    folder = tmp_path_factory.mktemp("disks")
+
+    def path(name: str) -> Path:
+        image = folder / f"{name}.img"
+        if not image.exists():
+            image.touch()
+            with image.open("r+b") as file:
+                file.truncate(DISKS[name].size_bytes)
+            lay(name, image)
+        return image
+
+    return path
+
+
+@pytest.fixture
+def disk(disk_path: Callable[[str], Path]) -> Callable[[str], ImageBlocks]:
+    """The blocks of a prepared disk, to be damaged at will."""
+    return lambda name: ImageBlocks(disk_path(name))
