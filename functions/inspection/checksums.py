@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import cast
 
 import google_crc32c
 
 _ALL_ONES = 0xFFFFFFFF
 
 # The library is typed by its docstrings only.
-_value: Callable[[bytes], int] = google_crc32c.value  # pyright: ignore[reportUnknownMemberType]
-_extend: Callable[[int, bytes], int] = google_crc32c.extend  # pyright: ignore[reportUnknownMemberType]
+_value = cast("Callable[[bytes], int]", google_crc32c.value)  # pyright: ignore[reportUnknownMemberType]
+_extend = cast("Callable[[int, bytes], int]", google_crc32c.extend)  # pyright: ignore[reportUnknownMemberType]
 
 
 def crc32c(data: bytes | bytearray | memoryview) -> int:
