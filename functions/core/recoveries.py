@@ -17,7 +17,7 @@ from functions.core.restores import Restored, RestoreState
 from functions.core.slots import Slot
 
 RECOVERY_TAG = "holdfast:recovery"
-"""On everything a recovery makes: which one. Unlike what a rehearsal makes, it carries no date after which it may go."""
+"""On everything a recovery makes: which one. Unlike what a rehearsal makes, it has no date after which it may go."""
 
 ID = re.compile(r"[0-9a-f]{12}")
 
