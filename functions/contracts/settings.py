@@ -85,6 +85,7 @@ class _Policy(_Strict):
     starts: TimeOfDay | None = None
     avoid: list[WindowText] = []
     rehearse_every: Duration = timedelta(days=7)
+    release_after: Duration | None = None
     lock: _Lock | None = None
     archive_after: Duration | None = None
     extra: _Extra | None = None
@@ -153,6 +154,7 @@ def _policy(name: str, written: _Policy) -> Policy:
         starts=written.starts,
         avoid=tuple(written.avoid),
         rehearse_every=written.rehearse_every,
+        release_after=written.release_after,
         lock=Lock(mode=written.lock.mode, days=written.lock.days) if written.lock else None,
         archive_after=written.archive_after,
         extra=ExtraPoints(**written.extra.model_dump()) if written.extra else None,
@@ -170,7 +172,7 @@ def _version(policy: Policy) -> str:
     return hashlib.sha256(repr(sorted(promise.items())).encode()).hexdigest()[:8]
 
 
-NO_PROMISE = frozenset({"name", "version", "checks", "rehearse_every"})
+NO_PROMISE = frozenset({"name", "version", "checks", "rehearse_every", "release_after"})
 
 
 def _refused(lines: list[str]) -> BadMessage:

@@ -125,6 +125,7 @@ class Policy:
     starts: timedelta | None = None
     avoid: tuple[Window, ...] = ()
     rehearse_every: timedelta = timedelta(days=7)
+    release_after: timedelta | None = None
     lock: Lock | None = None
     archive_after: timedelta | None = None
     extra: ExtraPoints | None = None

@@ -24,6 +24,10 @@ class Reason:
     text: str
 
 
+SUSPICIOUS = frozenset({"changed_bytes", "full_size_bytes"})
+"""What a run says about content. The others say that AWS was slow or busy, and a slow backup restores like any."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
     """The judgement of one run. `score` runs from 0 (usual) to 1; `judged_by` names the rules or model that said so."""
@@ -32,3 +36,10 @@ class Verdict:
     score: float
     reasons: tuple[Reason, ...]
     judged_by: str
+
+    @property
+    def suspicion(self) -> str:
+        """Why the point's content is suspicious; empty when the run is usual, or unusual only in how it went."""
+        if self.word is not Word.UNUSUAL:
+            return ""
+        return "; ".join(reason.text for reason in self.reasons if reason.feature in SUSPICIOUS)

@@ -11,6 +11,7 @@ from datetime import datetime
 
 from functions.core.errors import HoldfastError, SnapshotGone
 from functions.core.evidence import Fitness
+from functions.core.holds import in_force, released_by_policy
 from functions.core.points import GRACE, Copy, Point, Status
 from functions.core.resources import Kind, ResourceKey
 from functions.core.retention import Decision, Fate, Standing, decide
@@ -26,10 +27,11 @@ Seen = Mapping[tuple[Kind, str], Mapping[str, Snapshot]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Marked:
-    """Which points were marked or archived and why, which are gone though the ledger had them, and what was left
-    alone."""
+    """Which points were marked or archived and why, whose hold is over, which are gone though the ledger had them, and
+    what was left alone."""
 
     expired: tuple[str, ...]
+    released: tuple[str, ...]
     lost: tuple[str, ...]
     surplus: tuple[str, ...]
     archived: tuple[str, ...]
@@ -50,11 +52,13 @@ def mark_expired(tools: Tools, now: datetime) -> Marked:
     }
     clock_seen_at = tools.ledger.since.clock(now)
     expired: list[str] = []
+    released: list[str] = []
     lost: list[str] = []
     left_alone: list[str] = []
     outgrown: list[Decision] = []
     kept = 0
     for known in tools.ledger.resources.all():
+        released += _release_in_time(known.resource, tools, now)
         points = tools.ledger.points.of(known.resource)
         copies = tools.ledger.copies.of(known.resource)
         gone = _write_down_losses(points, copies, seen, tools, now)
@@ -79,12 +83,28 @@ def mark_expired(tools: Tools, now: datetime) -> Marked:
     tools.health.count(Lost=len(lost))
     return Marked(
         expired=tuple(expired),
+        released=tuple(released),
         lost=tuple(lost),
         surplus=tuple(surplus),
         archived=tuple(archived),
         kept=kept,
         left_alone=tuple(left_alone),
     )
+
+
+def _release_in_time(resource: ResourceKey, tools: Tools, now: datetime) -> list[str]:
+    """The points whose hold ended today because their policy holds what is merely unusual no longer than this."""
+    held = in_force(tools.ledger.holds.of(resource))
+    if not held:
+        return []
+    policies = {point.slot.key: point.policy for point in tools.ledger.points.of(resource)}
+    released: list[str] = []
+    for key, hold in held.items():
+        policy = tools.settings.policies.get(policies.get(key, ""))
+        release = released_by_policy(hold, policy.release_after if policy else None, now)
+        if release is not None and tools.ledger.holds.release(release):
+            released.append(f"{resource} {hold.slot.at:%Y-%m-%dT%H:%MZ}: {release.because}")
+    return released
 
 
 def _decide(
@@ -120,7 +140,7 @@ def _something_stays(decisions: Sequence[Decision], seen: Seen) -> bool:
     for decision in decisions:
         if decision.fate is Fate.KEEP:
             key = decision.point.slot.resource
-            here = seen[key.kind, key.region]
+            here = seen.get((key.kind, key.region), {})
             ids = [part.snapshot_id for part in decision.point.parts]
             if ids and all(id in here and here[id].state is State.COMPLETED for id in ids):
                 return True
@@ -130,20 +150,26 @@ def _something_stays(decisions: Sequence[Decision], seen: Seen) -> bool:
 def _write_down_losses(
     points: Sequence[Point], copies: Sequence[Copy], seen: Seen, tools: Tools, now: datetime
 ) -> list[str]:
-    """Completed points and copies that AWS no longer has are GONE on the ledger too: somebody deleted them."""
+    """Completed points and copies that AWS no longer has are GONE on the ledger too: somebody deleted them.
+
+    What lies in a Region that was not listed, because the settings no longer name it, is not judged.
+    """
     lost: list[str] = []
     standing = {point.slot.key for point in points if point.status is Status.COMPLETED}
     for point in points:
         key = point.slot.resource
-        absent = [p.snapshot_id for p in point.parts if p.snapshot_id not in seen[key.kind, key.region]]
+        here = seen.get((key.kind, key.region))
+        if here is None:
+            continue
+        absent = [part.snapshot_id for part in point.parts if part.snapshot_id not in here]
         if point.status is Status.COMPLETED and absent and _is_old(point.completed_at, now):
             error = f"{', '.join(absent)} is not at AWS any more"
             if tools.ledger.points.move(point, Status.GONE, now=now, error=error):
                 lost.append(f"{key} {point.slot.at:%Y-%m-%dT%H:%MZ}")
     for copy in copies:
         key = copy.slot.resource
-        here = seen.get((key.kind, copy.region), {})
-        is_absent = copy.status is Status.COMPLETED and copy.snapshot_id not in here
+        here = seen.get((key.kind, copy.region))
+        is_absent = copy.status is Status.COMPLETED and here is not None and copy.snapshot_id not in here
         if copy.slot.key in standing and is_absent and _is_old(copy.completed_at, now):
             error = f"{copy.snapshot_id} is not at AWS any more"
             if tools.ledger.copies.move(copy, Status.GONE, now=now, error=error):

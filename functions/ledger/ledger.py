@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functions.ledger.holds import Holds
 from functions.ledger.permits import Permits
 from functions.ledger.resources import Resources
 from functions.ledger.since import Since
@@ -16,7 +17,8 @@ class Ledger:
 
     def __init__(self, *, table: str, region: str) -> None:
         bond = Table(name=table, region=region)
-        self.points = Points(bond)
+        self.holds = Holds(bond)
+        self.points = Points(bond, self.holds)
         self.copies = Copies(bond)
         self.resources = Resources(bond)
         self.permits = Permits(bond)

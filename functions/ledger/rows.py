@@ -8,6 +8,7 @@
                                     verdict#2026-11-20T02:00:00Z         the judgement of that run, written once
                                     rehearsal#eu-west-1#2026-11-21T04:00:00Z#<id>   a rehearsal's result, written once
                                     surplus#2026-11-20T02:00:00Z#eu-west-1#snap-0c3 a duplicate on its way out
+                                    hold#2026-11-20T02:00:00Z#<when>#held   a hold on a point; `released` is its end
     permits                         copy#ebs#eu-west-1                   who may have one more in flight
     policy                          daily                                since when a policy reads as it does
     clock                           retention                            the latest time a deletion was decided at
@@ -109,7 +110,6 @@ class PointItem(WorkItem):
     archived_at = UnicodeAttribute(null=True)
     parts = JSONAttribute(null=True)
     configuration = JSONAttribute(null=True)
-    held_because = UnicodeAttribute(null=True)
     reason = UnicodeAttribute(null=True)
 
 
@@ -163,3 +163,15 @@ class SurplusItem(Item):
     snapshot_id = UnicodeAttribute()
     found_at = UnicodeAttribute()
     state = UnicodeAttribute()
+
+
+class HoldItem(Item):
+    """A hold on a point, or the end of one."""
+
+    account = UnicodeAttribute()
+    slot_at = UnicodeAttribute()
+    why = UnicodeAttribute()
+    what = UnicodeAttribute()
+    by = UnicodeAttribute()
+    because = UnicodeAttribute()
+    at = UnicodeAttribute()

@@ -7,6 +7,7 @@ of our concurrency control.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -15,11 +16,13 @@ from pynamodb.expressions.condition import Condition
 from pynamodb.expressions.update import Action
 
 from functions.core import instants
+from functions.core.holds import in_force
 from functions.core.planning import Owed
 from functions.core.points import MOVES, OPEN, Copy, Part, Point, Status, may_begin_again
 from functions.core.resources import ResourceKey
 from functions.core.slots import Slot, Why
 from functions.core.snapshots import Snapshot
+from functions.ledger.holds import Holds
 from functions.ledger.rows import CopyItem, PointItem, WorkItem
 from functions.ledger.table import Table, read, written
 
@@ -32,11 +35,12 @@ class Points:
     """The recovery points of every resource, in their home Region.
 
     A point stays among the open ones until its run is closed, so that a crash between its last move and the closing
-    is seen by the next sweep.
+    is seen by the next sweep. Whether it is held is said by rows of their own: only `of` reads those.
     """
 
-    def __init__(self, table: Table) -> None:
+    def __init__(self, table: Table, holds: Holds) -> None:
         self._table = table
+        self._holds = holds
 
     def get(self, slot: Slot) -> Point | None:
         """The point of a slot as it is now."""
@@ -44,8 +48,10 @@ class Points:
         return _point(item) if item else None
 
     def of(self, resource: ResourceKey) -> list[Point]:
-        """Every point of a resource, oldest first; complete, or an error."""
-        return [_point(item) for item in self._table.starting(PointItem, str(resource), "point#")]
+        """Every point of a resource with whether it is held, oldest first; complete, or an error."""
+        points = [_point(item) for item in self._table.starting(PointItem, str(resource), "point#")]
+        held = in_force(self._holds.of(resource)) if points else {}
+        return [replace(point, is_held=point.slot.key in held) for point in points]
 
     def newest_complete_before(self, slot: Slot) -> Point | None:
         """The point that the one of `slot` is compared with: the last completed one before it."""
@@ -426,7 +432,6 @@ def _point(item: PointItem) -> Point:
         completed_at=read(item.completed_at),
         expired_at=read(item.expired_at),
         archived_at=read(item.archived_at),
-        is_held=bool(item.held_because),
         waits=int(item.waits or 0),
         errors=tuple((item.errors or ())[-ERRORS_KEPT:]),
         reason=item.reason or "",
