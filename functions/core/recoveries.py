@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Protocol
@@ -314,18 +314,7 @@ def _told(chosen: Chosen, reason: str, *, is_verified: bool, passed_over: tuple[
         Source.HOME: f"restored from its snapshot in {chosen.region}",
         Source.POINT_IN_TIME: "restored by the database's own log",
     }[chosen.source]
-    return Chosen(
-        slot=chosen.slot,
-        source=chosen.source,
-        region=chosen.region,
-        snapshot_ids=chosen.snapshot_ids,
-        source_ids=chosen.source_ids,
-        content_at=chosen.content_at,
-        reason=f"{reason}; {where}",
-        is_verified=is_verified,
-        passed_over=passed_over,
-        configuration=chosen.configuration,
-    )
+    return replace(chosen, reason=f"{reason}; {where}", is_verified=is_verified, passed_over=passed_over)
 
 
 def _by_log(chosen: Chosen, request: RecoveryRequest, log: Newest) -> Chosen:
@@ -334,16 +323,15 @@ def _by_log(chosen: Chosen, request: RecoveryRequest, log: Newest) -> Chosen:
     if not request.may_use_point_in_time or suspicious or at <= chosen.content_at or request.must_be_verified:
         return chosen
     saved = _hours(at - chosen.content_at)
-    return Chosen(
-        slot=chosen.slot,
+    return replace(
+        chosen,
         source=Source.POINT_IN_TIME,
         region=chosen.slot.resource.region,
         snapshot_ids=(),
         source_ids=(log.source_id,),
         content_at=at,
         reason=f"the database's own log reaches {saved} further than the newest good point, and nothing newer is held",
-        passed_over=chosen.passed_over,
-        configuration=chosen.configuration,
+        is_verified=False,
     )
 
 
