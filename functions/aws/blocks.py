@@ -1,13 +1,19 @@
-"""The content of EBS snapshots, read block by block through EBS direct: no volume, no instance."""
+"""The content of EBS snapshots, read block by block through EBS direct: no volume, no instance.
+
+A whole snapshot is compared with another by `compare`. `SnapshotBlocks` is also the port through which the inspection
+reads: any block at any time, tokens listed page by page around what is asked for.
+"""
 
 from __future__ import annotations
 
 import base64
 import hashlib
 from array import array
+from collections import OrderedDict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import IncompleteReadError, ReadTimeoutError, ResponseStreamingError
@@ -15,6 +21,7 @@ from botocore.exceptions import IncompleteReadError, ReadTimeoutError, ResponseS
 from functions.aws.clients import Clients
 from functions.aws.faults import translated
 from functions.aws.permissions import Permission
+from functions.core.block_sets import BlockSet
 from functions.core.errors import WorkFailed
 from functions.core.evidence import Assertion
 
@@ -33,40 +40,111 @@ THREADS = 8
 
 NAMED_INDEXES = 5
 
+FEWEST = 100
+"""EBS raises what is smaller to this."""
+
+NEAR_BLOCKS = 2_000
+"""How many tokens are listed around a block that is asked for: those of 1 GiB when it is full."""
+
+PAGES_KEPT = 64
+LAST_INDEX = 2**63
+
 ZEROS = base64.b64encode(hashlib.sha256(bytes(BLOCK_BYTES)).digest()).decode()
 """The checksum of a block without content. EBS may store such a block or leave it out: both read the same."""
 
+_OURS = Permission(
+    actions=("ebs:ListSnapshotBlocks", "ebs:GetSnapshotBlock"),
+    resources=("arn:{partition}:ec2:{region}::snapshot/*",),
+    conditions={"StringEquals": {"aws:ResourceTag/holdfast:managed": "1"}},
+    why="reads the blocks of the points we took; nobody else's snapshots",
+)
+_DECRYPT = Permission(
+    actions=("kms:Decrypt",),
+    resources=("arn:{partition}:kms:{region}:{account}:key/*",),
+    conditions={"Null": {"kms:EncryptionContext:aws:ebs:id": "false"}},
+    why="EBS decrypts a block as the caller; its data keys are bound to this context, nothing else is opened",
+)
+
 PERMISSIONS: Mapping[str, tuple[Permission, ...]] = {
     "compare": (
-        Permission(
-            actions=("ebs:ListSnapshotBlocks", "ebs:GetSnapshotBlock"),
-            resources=("arn:{partition}:ec2:{region}::snapshot/*",),
-            conditions={"StringEquals": {"aws:ResourceTag/holdfast:managed": "1"}},
-            why="reads the blocks of the points we took; nobody else's snapshots",
-        ),
+        _OURS,
         Permission(
             actions=("ebs:ListSnapshotBlocks", "ebs:GetSnapshotBlock"),
             resources=("arn:{partition}:ec2:{region}::snapshot/*",),
             conditions={"Null": {"aws:ResourceTag/holdfast:rehearsal": "false"}},
             why="reads the snapshot of a restored volume, the only way to its content without an instance",
         ),
+        _DECRYPT,
+    ),
+    "read": (_OURS, _DECRYPT),
+    "changed_since": (
         Permission(
-            actions=("kms:Decrypt",),
-            resources=("arn:{partition}:kms:{region}:{account}:key/*",),
-            conditions={"Null": {"kms:EncryptionContext:aws:ebs:id": "false"}},
-            why="EBS decrypts a block as the caller; its data keys are bound to this context, nothing else is opened",
+            actions=("ebs:ListChangedBlocks",),
+            resources=("arn:{partition}:ec2:{region}::snapshot/*",),
+            conditions={"StringEquals": {"aws:ResourceTag/holdfast:managed": "1"}},
+            why="lists what changed between two points of a volume",
         ),
     ),
 }
 
 
+class UnrelatedSnapshots(Exception):
+    """EBS knows no lineage between two snapshots."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Tokens:
+    """The tokens of every block from where the page begins up to `end`."""
+
+    end: int
+    tokens: Mapping[int, str]
+
+
 class SnapshotBlocks:
-    """A completed snapshot as a sparse sequence of blocks of 512 KiB."""
+    """A completed snapshot as a sparse sequence of blocks of 512 KiB.
+
+    `listed_pages` counts the listing requests so far, which AWS bills like reads.
+    """
 
     def __init__(self, region: str, snapshot_id: str, clients: Clients) -> None:
         self.region = region
         self.snapshot_id = snapshot_id
+        self.listed_pages = 0
         self._ebs: EBSClient = clients.retrying("ebs", region)
+        self._tokens: OrderedDict[int, _Tokens] = OrderedDict()
+
+    @cached_property
+    def size_bytes(self) -> int:
+        """The size of the volume the snapshot was taken of; EBS tells it in whole GiB, which is how it is sold."""
+        page = self._page(MaxResults=FEWEST)
+        return page["VolumeSize"] * 2**30
+
+    def read(self, indexes: Sequence[int]) -> Mapping[int, bytes | None]:
+        """The content of each block, None for one that holds no data; several at once.
+
+        Errors: WorkFailed when the bytes of a block never match their checksum; SnapshotGone, NotAllowed, AwsBusy.
+        """
+        tokens = {index: self._token(index) for index in sorted(indexes)}
+        held = {index: token for index, token in tokens.items() if token is not None}
+        contents: dict[int, bytes | None] = dict.fromkeys(indexes)
+        with ThreadPoolExecutor(THREADS, thread_name_prefix="blocks") as pool:
+            contents.update(zip(held, pool.map(self.content, held.keys(), held.values()), strict=True))
+        return contents
+
+    def written(self) -> BlockSet:
+        """The indexes of every block that holds data."""
+        return BlockSet(index for index, _ in self.indexes())
+
+    def changed_since(self, earlier_id: str) -> BlockSet | None:
+        """The blocks that may differ from an earlier snapshot of the volume, as EBS kept count; None when EBS knows
+        no lineage between the two.
+
+        Errors: SnapshotGone when the earlier one does not exist.
+        """
+        try:
+            return BlockSet(self._changed(earlier_id))
+        except UnrelatedSnapshots:
+            return None
 
     def indexes(self) -> Iterator[tuple[int, str]]:
         """Every block that holds data with the token that reads it, over all pages.
@@ -84,7 +162,14 @@ class SnapshotBlocks:
     def checksum(self, index: int, token: str) -> str:
         """The base64 SHA-256 of a block, computed from the bytes that arrived and equal to the one EBS sent.
 
-        Errors: WorkFailed when the bytes never match their checksum; SnapshotGone, NotAllowed, AwsBusy.
+        Errors: as `content`.
+        """
+        return _sha256(self.content(index, token))
+
+    def content(self, index: int, token: str) -> bytes:
+        """The bytes of a block, which match the checksum that EBS sent with them.
+
+        Errors: WorkFailed when they never match; SnapshotGone, NotAllowed, AwsBusy.
         """
         seen = "nothing"
         for _ in range(READS):
@@ -95,9 +180,8 @@ class SnapshotBlocks:
                 except (IncompleteReadError, ReadTimeoutError, ResponseStreamingError) as cut:
                     seen = f"a reply cut short ({type(cut).__name__})"
                     continue
-            computed = base64.b64encode(hashlib.sha256(data).digest()).decode()
-            if computed == answer["Checksum"]:
-                return computed
+            if _sha256(data) == answer["Checksum"]:
+                return data
             seen = f"{len(data):,} bytes that do not match the checksum sent with them"
         raise WorkFailed(
             f"block {index} of {self.snapshot_id} in {self.region} could not be read in {READS} attempts: {seen}",
@@ -121,9 +205,51 @@ class SnapshotBlocks:
         with ThreadPoolExecutor(THREADS, thread_name_prefix="blocks") as pool:
             return dict(zip(tokens, pool.map(self.checksum, tokens.keys(), tokens.values()), strict=True))
 
-    def _page(self, **position: Any) -> Mapping[str, Any]:
+    def _token(self, index: int) -> str | None:
+        """The token that reads a block, None when it holds no data; lists the page around it when need be."""
+        for start, page in self._tokens.items():
+            if start <= index < page.end:
+                self._tokens.move_to_end(start)
+                return page.tokens.get(index)
+        listed = self._page(MaxResults=NEAR_BLOCKS, StartingBlockIndex=index)
+        while not listed.get("Blocks") and listed.get("NextToken"):
+            listed = self._page(MaxResults=NEAR_BLOCKS, NextToken=listed["NextToken"])
+        tokens = {block["BlockIndex"]: block["BlockToken"] for block in listed.get("Blocks", ())}
+        self._tokens[index] = _Tokens(max(tokens) + 1 if listed.get("NextToken") else LAST_INDEX, tokens)
+        if len(self._tokens) > PAGES_KEPT:
+            self._tokens.popitem(last=False)
+        return tokens.get(index)
+
+    def _changed(self, earlier_id: str) -> Iterator[int]:
+        position: dict[str, Any] = {}
+        while True:
+            with translated("ebs:ListChangedBlocks", resource=earlier_id):
+                try:
+                    page = self._ebs.list_changed_blocks(
+                        FirstSnapshotId=earlier_id,
+                        SecondSnapshotId=self.snapshot_id,
+                        MaxResults=PAGE_BLOCKS,
+                        **position,
+                    )
+                except self._ebs.exceptions.ValidationException as refusal:
+                    if refusal.response.get("Reason") == "UNRELATED_SNAPSHOTS":
+                        raise UnrelatedSnapshots from refusal
+                    raise
+            self.listed_pages += 1
+            yield from (block.get("BlockIndex", 0) for block in page.get("ChangedBlocks", ()))
+            next_token = page.get("NextToken")
+            if not next_token:
+                return
+            position = {"NextToken": next_token}
+
+    def _page(self, MaxResults: int = PAGE_BLOCKS, **position: Any) -> Mapping[str, Any]:  # noqa: N803 - AWS's word
+        self.listed_pages += 1
         with translated("ebs:ListSnapshotBlocks", resource=self.snapshot_id):
-            return self._ebs.list_snapshot_blocks(SnapshotId=self.snapshot_id, MaxResults=PAGE_BLOCKS, **position)
+            return self._ebs.list_snapshot_blocks(SnapshotId=self.snapshot_id, MaxResults=MaxResults, **position)
+
+
+def _sha256(data: bytes) -> str:
+    return base64.b64encode(hashlib.sha256(data).digest()).decode()
 
 
 def compare(source: SnapshotBlocks, restored: SnapshotBlocks, *, budget_blocks: int) -> tuple[Assertion, ...]:

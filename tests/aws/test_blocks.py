@@ -70,15 +70,29 @@ class Ebs:
                 return self._refused(url, 404, "ResourceNotFoundException")
             if len(rest) == 2:
                 return self._block(url, snapshot_id, int(rest[1]), query["blockToken"][0])
-            return self._page(url, snapshot_id, int(query.get("pageToken", ["-1"])[0]))
+            if rest == ["changedblocks"]:
+                return self._changed(url, query["firstSnapshotId"][0], snapshot_id)
+            start = int(query.get("startingBlockIndex", ["0"])[0])
+            page = int(query.get("pageToken", ["0" if start else "-1"])[0])
+            return self._page(url, snapshot_id, page, start)
 
-    def _page(self, url: str, snapshot_id: str, page: int) -> AWSResponse:
-        indexes = sorted(self.snapshots[snapshot_id])
+    def _changed(self, url: str, earlier_id: str, snapshot_id: str) -> AWSResponse:
+        if earlier_id not in self.snapshots:
+            body = {"Message": "unrelated", "Reason": "UNRELATED_SNAPSHOTS"}
+            return self._sent(url, 400, json.dumps(body).encode(), {"x-amzn-errortype": "ValidationException"})
+        before, after = self.snapshots[earlier_id], self.snapshots[snapshot_id]
+        differing = [index for index in sorted(before.keys() | after.keys()) if before.get(index) != after.get(index)]
+        content = {"ChangedBlocks": [{"BlockIndex": index} for index in differing], "BlockSize": BLOCK_BYTES}
+        return self._sent(url, 200, json.dumps(content).encode(), {})
+
+    def _page(self, url: str, snapshot_id: str, page: int, start: int) -> AWSResponse:
+        indexes = [index for index in sorted(self.snapshots[snapshot_id]) if index >= start]
         first = max(page, 0) * self.page_blocks
         shown = [] if page < 0 else indexes[first : first + self.page_blocks]
         content: dict[str, object] = {
             "Blocks": [{"BlockIndex": index, "BlockToken": f"{snapshot_id}-{index}"} for index in shown],
             "BlockSize": BLOCK_BYTES,
+            "VolumeSize": 2,
         }
         if page < 0 or first + self.page_blocks < len(indexes):
             content["NextToken"] = str(page + 1)
@@ -250,3 +264,28 @@ def test_any_single_change_of_content_is_seen_when_everything_is_read(content: d
     changed = content | {where: "changed"}
     layout = side_by_side(content, changed)
     assert any(a.held is False for a in judged(layout, source=content, restored=changed))
+
+
+def test_any_blocks_can_be_read_in_any_order_and_what_holds_no_data_is_none():
+    ebs = Ebs({"snap-1": {4: block("a"), 9: block("b"), 1500: block("c")}})
+    snapshot = ebs.of("snap-1")
+    assert snapshot.size_bytes == 2 * 2**30
+    assert snapshot.read([1500, 4, 5]) == {1500: block("c"), 4: block("a"), 5: None}
+    assert snapshot.read([9, 4000]) == {9: block("b"), 4000: None}
+    assert list(snapshot.written()) == [4, 9, 1500]
+
+
+def test_tokens_that_were_listed_are_not_listed_again():
+    snapshot = Ebs({"snap-1": dict.fromkeys(range(40), EMPTY)}, page_blocks=2_000).of("snap-1")
+    snapshot.read(range(40))
+    listed = snapshot.listed_pages
+    snapshot.read([39, 0, 20, 999])
+    assert snapshot.listed_pages == listed
+
+
+def test_what_changed_since_an_earlier_snapshot_is_listed_and_strangers_have_no_answer():
+    ebs = Ebs({"snap-1": {4: block("a"), 5: block("b")}, "snap-2": {4: block("a"), 5: block("c"), 6: EMPTY}})
+    changed = ebs.of("snap-2").changed_since("snap-1")
+    assert changed is not None
+    assert list(changed) == [5, 6]
+    assert ebs.of("snap-2").changed_since("snap-0") is None
