@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,13 @@ def disk_path(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]
 
 
 @pytest.fixture
-def disk(disk_path: Callable[[str], Path]) -> Callable[[str], ImageBlocks]:
+def open_image() -> Iterator[Callable[[Path], ImageBlocks]]:
+    """The blocks of any image file, closed when the test is over."""
+    with ExitStack() as opened:
+        yield lambda path: opened.enter_context(closing(ImageBlocks(path)))
+
+
+@pytest.fixture
+def disk(disk_path: Callable[[str], Path], open_image: Callable[[Path], ImageBlocks]) -> Callable[[str], ImageBlocks]:
     """The blocks of a prepared disk, to be damaged at will."""
-    return lambda name: ImageBlocks(disk_path(name))
+    return lambda name: open_image(disk_path(name))

@@ -1,0 +1,1 @@
+"""btrfs: read and verified, every copy of every tree node."""

@@ -1,0 +1,1 @@
+"""InnoDB data directories as files: tablespaces, redo log and pages."""

@@ -1,0 +1,1 @@
+"""NTFS: read and verified by its structure, because it has no checksums."""

@@ -1,0 +1,1 @@
+"""PostgreSQL data directories as files: control file, WAL and pages."""

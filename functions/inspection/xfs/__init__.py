@@ -1,0 +1,1 @@
+"""xfs, versions 4 and 5: read and verified, with the log replayed in memory."""
