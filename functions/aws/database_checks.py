@@ -1,56 +1,48 @@
-"""What a restored PostgreSQL database says about itself: it answers, its catalog is whole, the stated checks hold."""
+"""What a restored database says about itself: it answers, it is whole, the stated checks hold, no rows are missing."""
 
 from __future__ import annotations
 
 import json
-import socket
-import ssl
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from itertools import groupby
+from math import isfinite
 from pathlib import Path
-from typing import Any
+from typing import Protocol
 
-from pg8000.exceptions import DatabaseError, Error
-from pg8000.native import Connection
-
+from functions.aws import mysql_checks, postgresql_checks
 from functions.aws.clients import Clients
+from functions.aws.database_counting import MOST_NAMED, Counts, count
+from functions.aws.database_lines import (
+    MOST_NEIGHBOURS,
+    Budget,
+    Conversation,
+    Login,
+    NoAnswer,
+    Server,
+    key_of,
+    quoted,
+)
+from functions.aws.database_structure import look_inside
 from functions.aws.faults import translated
 from functions.aws.permissions import Permission
+from functions.aws.rds_certificates import ca_bundle as authorities
 from functions.core import instants
-from functions.core.errors import Broken
+from functions.core.errors import Broken, HoldfastError, TryAgain
 from functions.core.evidence import Assertion
 from functions.core.policies import DatabaseCheck
 from functions.core.restores import Restored
+from functions.core.row_counts import Counted, judge
 
-CONNECT_SECONDS = 10
-STATEMENT_SECONDS = 30
-SILENCE_SECONDS = STATEMENT_SECONDS + 15
-"""How long the socket waits: longer than the server lets a statement run, so that the server's answer arrives."""
+ALL_SECONDS = 240.0
+"""What all checks of one rehearsal share: less than the function may run, so that it lives to say what it saw."""
 
-ANY_DATABASE = "postgres"
-"""The database every PostgreSQL server has; asked when no check names another."""
-
-LONGEST_QUOTE = 120
-
-SAYS_THE_DATA_IS_NOT_THERE = ("XX", "3D000", "3F000", "42P01", "42703", "58P01")
-"""SQLSTATEs that speak about the content: corruption, and a missing database, schema, table, column or file. Every
-other one (a timeout, a missing right, a mistake in the statement) leaves the question open."""
-
-_CATALOG = """
-SELECT (SELECT count(*) FROM pg_catalog.pg_class),
-       (SELECT count(*) FROM pg_catalog.pg_class
-         WHERE relkind IN ('r', 'p') AND relnamespace NOT IN
-               (SELECT oid FROM pg_catalog.pg_namespace WHERE nspname LIKE 'pg\\_%' OR nspname = 'information_schema')),
-       (SELECT count(*) FROM pg_catalog.pg_class WHERE relnamespace NOT IN (SELECT oid FROM pg_catalog.pg_namespace)),
-       (SELECT count(*) FROM pg_catalog.pg_attribute WHERE attrelid NOT IN (SELECT oid FROM pg_catalog.pg_class)),
-       (SELECT count(*) FROM pg_catalog.pg_index
-         WHERE indrelid NOT IN (SELECT oid FROM pg_catalog.pg_class)
-            OR indexrelid NOT IN (SELECT oid FROM pg_catalog.pg_class))
-"""
+STRUCTURE_SECONDS = 60.0
+COUNTING_SECONDS = 60.0
+MOST_DATABASES = 20
 
 PERMISSIONS: Mapping[str, tuple[Permission, ...]] = {
     "check_database": (
@@ -70,10 +62,66 @@ PERMISSIONS: Mapping[str, tuple[Permission, ...]] = {
 }
 
 
+class _Begins(Protocol):
+    """Begins a conversation with one database; raises NoAnswer when the server does not let us in."""
+
+    def __call__(self, server: Server, database: str, budget: Budget) -> Conversation: ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Engine:
+    begins: _Begins
+    any_database: str
+
+
+_POSTGRESQL = _Engine(postgresql_checks.PostgresqlConversation, postgresql_checks.ANY_DATABASE)
+_MYSQL = _Engine(mysql_checks.MysqlConversation, mysql_checks.ANY_DATABASE)
+_ENGINES: Mapping[str, _Engine] = {
+    "postgres": _POSTGRESQL,
+    "aurora-postgresql": _POSTGRESQL,
+    "mysql": _MYSQL,
+    "mariadb": _MYSQL,
+    "aurora-mysql": _MYSQL,
+}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Login:
-    user: str
-    password: str
+class DatabaseEvidence:
+    """What one restored server showed.
+
+    `row_counts` are the rows by table, for later rehearsals to compare with; those of `estimated_tables` are the
+    engine's own statistics. `first_query_at` is when it gave its first answer, None when it gave none.
+    """
+
+    assertions: tuple[Assertion, ...]
+    row_counts: Mapping[str, int] = field(default_factory=dict[str, int])
+    estimated_tables: tuple[str, ...] = ()
+    first_query_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Newest:
+    """The two times that a newest row is held against."""
+
+    consistent_at: datetime | None
+    now: datetime
+
+
+@dataclass(slots=True)
+class _Asked:
+    """One database of the server, and what is known of it so far; `line` is None when it does not answer."""
+
+    database: str
+    line: Conversation | None
+    answers: Assertion
+    catalog: Assertion | None = None
+    notes: list[str] = field(default_factory=list[str])
+    others: list[Assertion] = field(default_factory=list[Assertion])
+
+    def told(self) -> list[Assertion]:
+        notes = "".join(f"; {note}" for note in self.notes)
+        catalog = [replace(self.catalog, detail=self.catalog.detail + notes)] if self.catalog else []
+        return [self.answers, *catalog, *self.others]
 
 
 def check_database(
@@ -83,148 +131,186 @@ def check_database(
     consistent_at: datetime | None,
     now: datetime,
     clients: Clients,
+    learned: Sequence[Counted] = (),
+    is_throwaway: bool = False,
     ca_bundle: Path | None = None,
-) -> tuple[Assertion, ...]:
-    """What the restored database showed; nothing in it was changed.
+    budget: Budget | None = None,
+) -> DatabaseEvidence:
+    """What the restored database showed. Nothing in it was changed, but that with `is_throwaway` PostgreSQL's own
+    extension `amcheck` may have been added to it.
 
-    `consistent_at` is the instant the snapshot stands for. With `ca_bundle` (the certificate authorities of RDS) the
-    server must prove its name; without, the connection is encrypted to a server that nobody verified, and the
-    evidence says so.
+    `consistent_at` is the instant the snapshot stands for, `learned` what earlier rehearsals counted. The server must
+    prove its name by an authority of `ca_bundle`, those of RDS unless another is given; before, it is sent no
+    password. What the time does not reach is told: a stated check is then undecided, and what is looked at by sample
+    says how much of it was. A `budget` that is handed in began at `now`.
 
-    Errors: NotAllowed, AwsBusy, Broken when the master secret cannot be read.
+    Errors: AwsBusy when Secrets Manager asks to come again.
     """
-    obstacle = _obstacle(restored)
-    if obstacle:
-        return (Assertion(what="the database answers", held=None, detail=obstacle),)
-    login = _login(restored, clients)
-    by_database = sorted(checks, key=lambda check: check.database)
-    grouped = {name: list(group) for name, group in groupby(by_database, key=lambda check: check.database)}
-    return tuple(
-        assertion
-        for database, its_checks in (grouped or {ANY_DATABASE: []}).items()
-        for assertion in _check_one(
-            restored, login, database, its_checks, consistent_at=consistent_at, now=now, ca_bundle=ca_bundle
-        )
+    time = budget or Budget(ALL_SECONDS)
+    try:
+        engine = _engine(restored)
+        server = _server(restored, clients, ca_bundle or authorities())
+    except NoAnswer as problem:
+        return DatabaseEvidence(assertions=(Assertion(what="the database answers", held=None, detail=problem.detail),))
+    with ExitStack() as lines:
+        asking = _Asking(engine, server, time, lines, _Newest(consistent_at=consistent_at, now=now))
+        asking.stated(checks)
+        asking.neighbours()
+        asking.structure(may_install=is_throwaway)
+        counts = count(asking.lines, time.part(COUNTING_SECONDS), learned)
+        asking.note(counts.problems)
+    return DatabaseEvidence(
+        assertions=(*asking.told(), *_judged(counts, learned, asking.databases)),
+        row_counts=counts.rows,
+        estimated_tables=tuple(sorted(counts.estimated)),
+        first_query_at=None if asking.first_answer is None else now + asking.first_answer,
     )
 
 
-def _obstacle(restored: Restored) -> str:
-    """Why the database cannot be asked at all; empty when it can."""
-    if "postgres" not in (restored.engine or ""):
-        return f"checks are written for PostgreSQL and the engine is {restored.engine or 'unknown'}"
+def _judged(counts: Counts, learned: Sequence[Counted], databases: Collection[str] | None) -> tuple[Assertion, ...]:
+    judged = judge(
+        counts.rows,
+        learned,
+        estimated=counts.estimated,
+        not_counted=counts.not_counted,
+        not_looked_for=counts.not_looked_for(learned, databases),
+    )
+    return (*counts.told(), *judged)
+
+
+def _engine(restored: Restored) -> _Engine:
+    engine = _ENGINES.get(restored.engine or "")
+    if engine is None:
+        raise NoAnswer(
+            f"checks are written for PostgreSQL, MySQL and MariaDB and the engine is {restored.engine or 'unknown'}; "
+            "rehearse it by hand"
+        )
+    return engine
+
+
+def _server(restored: Restored, clients: Clients, ca_bundle: Path) -> Server:
+    """Where the database answers and with what to log in.
+
+    Errors: NoAnswer when it cannot be asked at all; AwsBusy.
+    """
     if restored.address is None or restored.port is None:
-        return "RDS names no address to connect to"
+        raise NoAnswer("RDS names no address to connect to; look at the restored database in the RDS console")
     if restored.secret_arn is None:
-        return f"there is no managed master secret to log in with. {restored.message}".strip()
-    return ""
+        raise NoAnswer(f"there is no managed master secret to log in with. {restored.message}".strip())
+    try:
+        login = _login(restored, clients)
+    except TryAgain:
+        raise
+    except HoldfastError as problem:
+        raise NoAnswer(f"{problem.what}; {problem.hint}") from problem
+    return Server(address=restored.address, port=restored.port, login=login, ca_bundle=ca_bundle)
 
 
-def _login(restored: Restored, clients: Clients) -> _Login:
+def _login(restored: Restored, clients: Clients) -> Login:
     with translated("secretsmanager:GetSecretValue", resource=restored.secret_arn or ""):
         answer = clients.retrying("secretsmanager", restored.region).get_secret_value(SecretId=restored.secret_arn)
     try:
         secret = json.loads(answer["SecretString"])
-        return _Login(user=secret["username"], password=secret["password"])
+        user, password = secret["username"], secret["password"]
     except (KeyError, TypeError, ValueError):
+        user, password = None, None
+    if not (isinstance(user, str) and isinstance(password, str) and user and password):
         raise Broken(
             f"the managed secret of {restored.id} does not hold a username and a password",
             hint="look at the secret's form in the Secrets Manager console and report it; the value is not shown here",
-        ) from None
-
-
-def _check_one(
-    restored: Restored,
-    login: _Login,
-    database: str,
-    checks: Sequence[DatabaseCheck],
-    *,
-    consistent_at: datetime | None,
-    now: datetime,
-    ca_bundle: Path | None,
-) -> Iterator[Assertion]:
-    """The assertions about one database of the server, the connection first; the rest only when it answers."""
-    what = f"database {database} answers"
-    try:
-        connection = _connect(restored, login, database, ca_bundle)
-    except (Error, OSError) as problem:
-        yield Assertion(what=what, held=_held_by(problem), detail=_told(problem))
-        return
-    try:
-        verified = "TLS, server verified" if ca_bundle else "TLS, server NOT verified (no CA bundle is configured)"
-        yield Assertion(what=what, held=True, detail=f"{restored.address}, {verified}")
-        yield _catalog(connection, database)
-        for check in checks:
-            yield _checked(connection, check, consistent_at=consistent_at, now=now)
-    finally:
-        with suppress(Error, OSError):  # saying goodbye to a connection that died changes no finding
-            connection.close()
-
-
-def _connect(restored: Restored, login: _Login, database: str, ca_bundle: Path | None) -> Connection:
-    context = ssl.create_default_context(cafile=ca_bundle)
-    if ca_bundle is None:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    line = socket.create_connection((restored.address, restored.port), timeout=CONNECT_SECONDS)
-    try:
-        line.settimeout(SILENCE_SECONDS)
-        return Connection(
-            user=login.user,
-            password=login.password,
-            host=restored.address,
-            database=database,
-            sock=line,
-            ssl_context=context,
-            application_name="holdfast-rehearsal",
-            startup_params={"statement_timeout": f"{STATEMENT_SECONDS}s", "TimeZone": "UTC"},
         )
-    except BaseException:
-        line.close()
-        raise
+    return Login(user=user, password=password)
 
 
-@contextmanager
-def _reading(connection: Connection) -> Iterator[None]:
-    """A transaction that cannot write and that nothing remains of."""
-    connection.run("START TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+class _Asking:
+    """The databases of one server, asked one after the other within the time they share."""
+
+    def __init__(self, engine: _Engine, server: Server, time: Budget, stack: ExitStack, newest: _Newest) -> None:
+        self._engine = engine
+        self._server = server
+        self._time = time
+        self._stack = stack
+        self._newest = newest
+        self._asked: dict[str, _Asked] = {}
+        self.first_answer: timedelta | None = None
+        self.databases: set[str] | None = None
+
+    @property
+    def lines(self) -> list[Conversation]:
+        """The databases that answer."""
+        return [asked.line for asked in self._asked.values() if asked.line is not None]
+
+    def told(self) -> list[Assertion]:
+        """Everything that was found, database by database."""
+        return [assertion for asked in self._asked.values() for assertion in asked.told()]
+
+    def note(self, problems: Sequence[str]) -> None:
+        """What could not be counted, and why, stands beside what else is known of the first database."""
+        if problems:
+            more = f" and {len(problems) - MOST_NAMED} more" if len(problems) > MOST_NAMED else ""
+            first = next(asked for asked in self._asked.values() if asked.line is not None)
+            first.notes.append(f"not counted: {'; '.join(problems[:MOST_NAMED])}{more}")
+
+    def stated(self, checks: Sequence[DatabaseCheck]) -> None:
+        """The policy's own checks are answered; they come first, because they were promised."""
+        ordered = sorted(checks, key=lambda check: check.database)
+        grouped = {name: list(group) for name, group in groupby(ordered, key=lambda check: check.database)}
+        for database, its_checks in (grouped or {self._engine.any_database: []}).items():
+            asked = self._begin(database)
+            if asked.line is not None:
+                asked.others += [_checked(asked.line, check, self._newest) for check in its_checks]
+
+    def neighbours(self) -> None:
+        """The databases that no check names are known too: their tables can be lost as well."""
+        if not self.lines:
+            return
+        asked = self._asked[self.lines[0].database]
+        try:
+            names = self.lines[0].neighbours()
+        except NoAnswer as problem:
+            asked.notes.append(f"the other databases are not known: {problem.detail}")
+            return
+        self.databases = {key_of(name) for name in names} if len(names) < MOST_NEIGHBOURS else None
+        unknown = [name for name in names if name not in self._asked]
+        room = max(0, MOST_DATABASES - len(self._asked))
+        for name in unknown[:room]:
+            self._begin(name)
+        if unknown[room:]:
+            asked.notes.append(f"{len(unknown[room:])} further databases were not looked at: {quoted(unknown[room:])}")
+
+    def structure(self, *, may_install: bool) -> None:
+        """Indexes and tables were looked into, each database with an even share of what is left of the time."""
+        time = self._time.part(STRUCTURE_SECONDS)
+        answering = [(asked, asked.line) for asked in self._asked.values() if asked.line is not None]
+        for position, (asked, line) in enumerate(answering):
+            share = time.part(time.left_seconds / (len(answering) - position))
+            found, note = look_inside(line, share, may_install=may_install)
+            asked.others += [found] if found else []
+            asked.notes += [f"its inside was not looked at: {note}"] if note else []
+
+    def _begin(self, database: str) -> _Asked:
+        what = f"database {key_of(database)} answers"
+        try:
+            line = self._engine.begins(self._server, database, self._time)
+        except NoAnswer as problem:
+            refused = Assertion(what=what, held=problem.held, detail=problem.detail)
+            return self._asked.setdefault(database, _Asked(database, None, refused))
+        self._stack.callback(line.close)
+        answers = Assertion(what=what, held=True, detail=f"{self._server.address}, TLS, server verified")
+        asked = self._asked[database] = _Asked(database, line, answers)
+        asked.catalog = line.catalog()
+        if self.first_answer is None and asked.catalog.held is not None:
+            self.first_answer = timedelta(seconds=self._time.spent_seconds)
+        return asked
+
+
+def _checked(line: Conversation, check: DatabaseCheck, newest: _Newest) -> Assertion:
+    what = f"check on {key_of(check.database)}: {quoted(check.statement)}"
     try:
-        yield
-    except (Error, OSError):
-        with suppress(Error, OSError):  # on a dead connection the first error is the one that explains
-            connection.run("ROLLBACK")
-        raise
-    connection.run("ROLLBACK")
-
-
-def _rows(connection: Connection, statement: str) -> list[list[Any]]:
-    """The rows of exactly one statement: the extended protocol takes no second one."""
-    with _reading(connection):
-        return connection.execute_unnamed(statement).rows or []
-
-
-def _catalog(connection: Connection, database: str) -> Assertion:
-    what = f"the catalog of {database} is whole"
-    try:
-        relations, tables, *orphans = _rows(connection, _CATALOG)[0]
-    except (Error, OSError) as problem:
-        return Assertion(what=what, held=_held_by(problem), detail=_told(problem))
-    homeless, ownerless, loose = orphans
-    detail = (
-        f"{relations:,} relations, {tables:,} tables of users; {homeless} relations without a schema, "
-        f"{ownerless} columns without a relation, {loose} indexes without a table"
-    )
-    return Assertion(what=what, held=not any(orphans), detail=detail)
-
-
-def _checked(
-    connection: Connection, check: DatabaseCheck, *, consistent_at: datetime | None, now: datetime
-) -> Assertion:
-    what = f"check on {check.database}: {_quoted(check.statement)}"
-    try:
-        rows = _rows(connection, _capped(check.statement))
-    except (Error, OSError) as problem:
-        return Assertion(what=what, held=_held_by(problem), detail=_told(problem))
-    if not rows or rows == [[None]]:
+        rows = line.ask(_capped(check.statement))
+    except NoAnswer as problem:
+        return Assertion(what=what, held=problem.held, detail=problem.detail)
+    if not rows or [list(row) for row in rows] == [[None]]:
         return Assertion(what=what, held=False, detail="it returned no row" if not rows else "it returned NULL")
     if len(rows) > 1 or len(rows[0]) != 1:
         detail = "it returned more than one value; a check returns one row with one column"
@@ -232,7 +318,7 @@ def _checked(
     held, detail = (
         _enough(rows[0][0], check.at_least)
         if check.at_least is not None
-        else _recent(rows[0][0], check.newest_within_minutes or 0, consistent_at, now)
+        else _recent(rows[0][0], check.newest_within_minutes or 0, newest)
     )
     return Assertion(what=what, held=held, detail=detail)
 
@@ -244,54 +330,26 @@ def _capped(statement: str) -> str:
 
 
 def _enough(value: object, at_least: int) -> tuple[bool | None, str]:
-    if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
-        return None, f"it returned {_quoted(value)}, which is not a number"
-    return value >= at_least, f"it returned {value}; at least {at_least} was promised"
+    if isinstance(value, bool) or not isinstance(value, int | float | Decimal) or not isfinite(value):
+        return None, f"it returned {quoted(value)}, which is not a number"
+    return value >= at_least, f"it returned {quoted(str(value))[1:-1]}; at least {at_least} was promised"
 
 
-def _recent(
-    value: object, within_minutes: int, consistent_at: datetime | None, now: datetime
-) -> tuple[bool | None, str]:
+def _recent(value: object, within_minutes: int, compared: _Newest) -> tuple[bool | None, str]:
     if not isinstance(value, datetime):
-        return None, f"it returned {_quoted(value)}, which is not a timestamp"
-    if consistent_at is None:
+        return None, f"it returned {quoted(value)}, which is not a timestamp"
+    if compared.consistent_at is None:
         return None, "the snapshot does not say for which instant its content stands"
-    newest = instants.aware(value if value.tzinfo else value.replace(tzinfo=UTC))
+    try:
+        newest = instants.aware(value if value.tzinfo else value.replace(tzinfo=UTC))
+    except OverflowError:
+        return None, f"it returned {quoted(value)}, which is no time in UTC"
     zone = "" if value.tzinfo else " (it has no zone and was read as UTC)"
-    if newest > now:
+    if newest > compared.now:
         return None, f"the newest is {newest.isoformat()}{zone}, in the future: a clock is wrong somewhere"
-    age = consistent_at - newest
+    age = compared.consistent_at - newest
     detail = (
         f"the newest is {newest.isoformat()}{zone}, {age.total_seconds() / 60:.1f} min before the snapshot's instant "
-        f"{consistent_at.isoformat()}; {within_minutes} min were promised"
+        f"{compared.consistent_at.isoformat()}; {within_minutes} min were promised"
     )
     return age <= timedelta(minutes=within_minutes), detail
-
-
-def _held_by(problem: Exception) -> bool | None:
-    """False when the server itself says that content is missing or damaged, None when nobody knows."""
-    return False if _sqlstate(problem).startswith(SAYS_THE_DATA_IS_NOT_THERE) else None
-
-
-def _sqlstate(problem: Exception) -> str:
-    said = problem.args[0] if isinstance(problem, DatabaseError) and problem.args else None
-    return str(said.get("C", "")) if isinstance(said, Mapping) else ""
-
-
-def _told(problem: Exception) -> str:
-    if isinstance(problem, ssl.SSLCertVerificationError):
-        return f"the server could not prove its name: {_quoted(problem.verify_message)}; check the CA bundle"
-    if _sqlstate(problem):
-        return f"PostgreSQL says {_sqlstate(problem)}: {_quoted(problem.args[0].get('M', ''))}"
-    if isinstance(problem, OSError):
-        return (
-            f"no network path: {type(problem).__name__}: {_quoted(str(problem))}; "
-            "check that the security group of the rehearsals lets the checking function in"
-        )
-    return f"the connection failed: {_quoted(str(problem))}"
-
-
-def _quoted(value: object) -> str:
-    """Text of the database, escaped and short: it goes into tables, notices and reports."""
-    written = ascii(value)
-    return written if len(written) <= LONGEST_QUOTE else f"{written[:LONGEST_QUOTE]}..."

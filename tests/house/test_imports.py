@@ -16,7 +16,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "scoring": ("numpy",),
     "inspection": ("google_crc32c", "numpy"),
     "contracts": ("pydantic",),
-    "aws": ("boto3", "botocore", "mypy_boto3_", "pg8000"),
+    "aws": ("boto3", "botocore", "mypy_boto3_", "pg8000", "pymysql"),
     "ledger": ("pynamodb", "pydantic"),
 }
 """What a room may import besides the standard library, functions.core and itself."""

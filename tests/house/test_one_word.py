@@ -18,7 +18,7 @@ from infra import functions as deployed
 
 ROOT = Path(__file__).parents[2]
 HANDLERS = ROOT / "functions" / "handlers"
-WORKFLOW = json.loads((ROOT / "infra" / "workflows" / "rehearse.asl.json").read_text(encoding="utf-8"))
+WORKFLOWS = sorted((ROOT / "infra" / "workflows").glob("*.asl.json"))
 SPECS = [value for value in vars(deployed).values() if isinstance(value, deployed.Spec)]
 VERBS = sorted(
     path.stem
@@ -68,21 +68,20 @@ def test_the_id_of_a_function_is_its_verb(spec: deployed.Spec) -> None:
     assert spec.handler == f"functions.handlers.{spec.verb}.handler"
 
 
-def test_every_function_that_the_workflow_calls_is_a_verb() -> None:
-    called = {
-        state["Arguments"]["FunctionName"].strip("${}")
-        for state in WORKFLOW["States"].values()
-        if state["Type"] == "Task"
-    }
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
+def test_every_function_that_a_workflow_calls_is_a_verb(path: Path) -> None:
+    called = set(re.findall(r'"FunctionName": "\$\{(\w+)\}"', path.read_text(encoding="utf-8")))
     assert called <= {spec.id for spec in SPECS}
     assert called
 
 
-def test_a_state_begins_with_the_word_of_the_verb_it_calls() -> None:
-    for name, state in WORKFLOW["States"].items():
-        if state["Type"] == "Task":
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
+def test_a_state_begins_with_the_word_of_the_verb_it_calls(path: Path) -> None:
+    """But for a redrive, which notes the set again, and begins the word it is about."""
+    for name, state in json.loads(path.read_text(encoding="utf-8"))["States"].items():
+        if state["Type"] == "Task" and name != "Begin again what failed":
             word = re.findall("[A-Z][a-z]+", state["Arguments"]["FunctionName"])[0]
-            assert name.startswith(word), f"{name!r} calls {state['Arguments']['FunctionName']}"
+            assert name.startswith(word), f"{name} calls {state['Arguments']['FunctionName']}"
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "functions").rglob("*.py")), ids=lambda path: path.stem)
