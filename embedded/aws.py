@@ -124,6 +124,10 @@ class EmbeddedAws:
     def reset_durations(self) -> None:
         self._control("DELETE", "durations")
 
+    def control_databases(self, wanted: dict[str, Any]) -> dict[str, Any]:
+        """What `embedded.databases.controlling` says about `wanted` has happened; the answer is what it answers."""
+        return self._control("POST", "databases", wanted)
+
     def deploy(self, assembly: Path) -> None:
         """Every stack of the synthesised assembly is created or up to date."""
         from embedded.deployer import deploy

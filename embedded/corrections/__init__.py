@@ -12,7 +12,9 @@ from embedded.corrections import (
     lambda_workers,
     networks,
     permissions,
+    redrives,
     schedules,
+    service_quotas,
     step_functions,
     tables,
 )
@@ -27,6 +29,8 @@ def install(dial: Path, layers: Path) -> None:
     schedules.install()
     alarms.install()
     step_functions.install()
+    redrives.install()
     tables.install()
     networks.install()
     permissions.install()
+    service_quotas.install()

@@ -166,6 +166,8 @@ _RDS: dict[str, tuple[_Kinds, _Kinds]] = {
     "DescribeDBClusterSnapshots": ((_CLUSTER_SNAPSHOT,), ()),
     "DescribeDBSubnetGroups": ((_SUBNET_GROUP,), ()),
     "DescribeOptionGroups": ((_OPTION_GROUP,), ()),
+    "DescribeDBParameterGroups": ((_PARAMETER_GROUP,), ()),
+    "DescribeDBClusterParameterGroups": ((_CLUSTER_PARAMETER_GROUP,), ()),
     "CreateDBSnapshot": ((_SNAPSHOT, _INSTANCE), ()),
     "CreateDBClusterSnapshot": ((_CLUSTER_SNAPSHOT, _CLUSTER), ()),
     "CopyDBSnapshot": (
@@ -191,13 +193,26 @@ _RDS: dict[str, tuple[_Kinds, _Kinds]] = {
         (_CLUSTER, ("cluster-snapshot", "SnapshotIdentifier")),
         (_SUBNET_GROUP, _OPTION_GROUP, _CLUSTER_PARAMETER_GROUP),
     ),
+    "RestoreDBInstanceToPointInTime": (
+        (("db", "TargetDBInstanceIdentifier"), ("db", "SourceDBInstanceIdentifier")),
+        (_SUBNET_GROUP, _OPTION_GROUP, _PARAMETER_GROUP),
+    ),
+    "RestoreDBClusterToPointInTime": (
+        (_CLUSTER, ("cluster", "SourceDBClusterIdentifier")),
+        (_SUBNET_GROUP, _OPTION_GROUP, _CLUSTER_PARAMETER_GROUP),
+    ),
     "CreateDBInstance": ((_INSTANCE,), (_CLUSTER, _SUBNET_GROUP, _OPTION_GROUP, _PARAMETER_GROUP)),
     "CreateDBCluster": ((_CLUSTER,), (_SUBNET_GROUP, _OPTION_GROUP, _CLUSTER_PARAMETER_GROUP)),
     "ModifyDBInstance": ((_INSTANCE,), (_OPTION_GROUP, _PARAMETER_GROUP)),
     "ModifyDBCluster": ((_CLUSTER,), (_OPTION_GROUP, _CLUSTER_PARAMETER_GROUP)),
+    "RebootDBInstance": ((_INSTANCE,), ()),
+    "AddRoleToDBInstance": ((_INSTANCE,), ()),
+    "AddRoleToDBCluster": ((_CLUSTER,), ()),
     "DeleteDBInstance": ((_INSTANCE,), (("snapshot", "FinalDBSnapshotIdentifier"),)),
     "DeleteDBCluster": ((_CLUSTER,), (("cluster-snapshot", "FinalDBSnapshotIdentifier"),)),
 }
+# Whoever gives RDS a role must be allowed to pass it on.
+_ROLES_GIVEN = {"MonitoringRoleArn": "monitoring.rds.amazonaws.com", "RoleArn": "rds.amazonaws.com"}
 _TAGS_GO_ON_THE_FIRST = re.compile(r"(Create|Copy|Restore)")
 
 
@@ -210,6 +225,10 @@ def _rds(call: _Call) -> Iterator[Question]:
     named += [(kind, call.parameters[parameter]) for kind, parameter in if_named if call.named(parameter)]
     arns = [_rds_arn(call.region, kind, identifier) for kind, identifier in named]
     yield from (call.on(arn) for arn in arns)
+    for parameter, receiver in _ROLES_GIVEN.items():
+        if call.named(parameter):
+            keys = {"iam:PassedToService": receiver}
+            yield Question("iam:PassRole", call.parameters[parameter], keys)
     if arns and _TAGS_GO_ON_THE_FIRST.match(call.operation) and any(".Key" in name for name in call.parameters):
         yield Question("rds:AddTagsToResource", arns[0])
 

@@ -2,6 +2,7 @@
 
 * Calls to EC2, EBS and RDS are asked about as `authorization` says; ministack asks nothing about EBS.
 * The tags of EC2 and RDS resources are read from moto, where they live, for `aws:ResourceTag` conditions.
+* An answer to a task token is asked about for the state machine that waits under it.
 * A batch operation of SQS is allowed by the action it batches.
 * `${*}` in a policy is a literal asterisk, `cloudwatch:namespace` is known, and loopback counts as secure transport.
 * A signature is not refused for its age: callers outside live on the wall's clock, the server does not.
@@ -27,6 +28,7 @@ from moto.ec2.models import ec2_backends
 from moto.rds.models import rds_backends
 
 from embedded import ACCOUNT
+from embedded.corrections import step_functions
 from embedded.corrections.authorization import Question, questions
 from embedded.corrections.expected import expect, original
 
@@ -66,6 +68,8 @@ def _ask_about_every_resource() -> None:
             asked = questions(service, action, region, path, _plain(parameters))
         elif extract_action(service, method, path, headers, body, parameters) == "cloudwatch:PutMetricData":
             asked = [Question("cloudwatch:PutMetricData", "*", {"cloudwatch:namespace": _namespace(body, parameters)})]
+        elif service == "states":
+            asked = _answers(extract_action(service, method, path, headers, body, parameters) or "", body)
         else:
             asked = []
         if asked:
@@ -101,6 +105,14 @@ def _ask_about_every_resource() -> None:
 
 def _plain(parameters: Mapping[str, Any]) -> dict[str, str]:
     return {name: str(value[0] if isinstance(value, list) else value) for name, value in parameters.items() if value}
+
+
+def _answers(action: str, body: bytes) -> list[Question]:
+    """An answer to a task is asked about for the state machine that waits for it; it names only the token."""
+    if not action.startswith("states:SendTask"):
+        return []
+    machine = step_functions.machine_waiting_under(str(json.loads(body).get("taskToken")))
+    return [Question(action, machine)] if machine else []
 
 
 def _namespace(body: bytes, parameters: Mapping[str, Any]) -> str:

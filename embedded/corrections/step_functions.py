@@ -5,6 +5,9 @@
 * A retry waits as long as its retrier says, up to `MaxDelaySeconds`; ministack never waits longer than a minute.
   There is no jitter: a retrier with `JitterStrategy` waits its longest.
 * A Succeed state may have `Output`.
+* `TimeoutSeconds` may be a JSONata expression, and a function that fails before it hands its task token on fails the
+  task.
+* A nested execution that fails is `States.TaskFailed`, with the whole execution in the cause.
 * Errors of SDK integrations carry the name of the SDK's exception class.
 * The history says `TaskStarted`.
 """
@@ -12,7 +15,9 @@
 from __future__ import annotations
 
 import functools
+import json
 import re
+import threading
 from typing import Any
 
 import botocore.session
@@ -21,10 +26,14 @@ from ministack.services import stepfunctions
 from embedded import clock
 from embedded.corrections.expected import original, recompiled
 
+_LONGEST_NAP_SECONDS = 0.05
+_machines_by_token: dict[str, str] = {}
+
 
 def install() -> None:
     _wait_on_the_embedded_clock()
-    _wait_before_retries_as_told()
+    _run_tasks_as_told()
+    _tell_what_failed_inside()
     _let_succeed_have_output()
     _name_sdk_errors()
     _tell_when_a_task_started()
@@ -33,24 +42,49 @@ def install() -> None:
 def _wait_on_the_embedded_clock() -> None:
     original(stepfunctions, "_scaled_sleep", "time.sleep(scaled)")
     original(stepfunctions, "_sleep_until", "_scaled_sleep(delta)")
-    invoke = original(stepfunctions, "_invoke_with_callback", 'timeout = state_def.get("TimeoutSeconds", 99999)')
-
-    def invoke_with_callback(resource: str, arguments: Any, token: str, state: dict[str, Any]) -> Any:
-        if "TimeoutSeconds" in state:
-            state = {**state, "TimeoutSeconds": clock.wall_seconds(float(state["TimeoutSeconds"]))}
-        return invoke(resource, arguments, token, state)
-
     stepfunctions._scaled_sleep = clock.sleep
-    stepfunctions._invoke_with_callback = invoke_with_callback
+    stepfunctions.__dict__["_is_answered_within"] = _is_answered_within
+    recompiled(
+        stepfunctions,
+        "_invoke_with_callback",
+        {
+            "if not evt.wait(timeout=timeout):": "if not _is_answered_within(evt, timeout):",
+            "_call_lambda(func_ref, lambda_payload)\n        except _ExecutionError:\n            pass": (
+                "_call_lambda(func_ref, lambda_payload)\n"
+                "        except _ExecutionError:\n"
+                "            _task_tokens.pop(token, None)\n"
+                "            raise"
+            ),
+        },
+    )
 
 
-def _wait_before_retries_as_told() -> None:
+def _is_answered_within(answered: threading.Event, seconds: float) -> bool:
+    """Whether the callback came before so much time of the embedded clock had passed."""
+    left, last = seconds, clock.now()
+    while left > 0:
+        if answered.wait(min(clock.wall_seconds(left), _LONGEST_NAP_SECONDS)):
+            return True
+        current = clock.now()
+        left -= max(0.0, current - last)
+        last = current
+    return answered.is_set()
+
+
+def _run_tasks_as_told() -> None:
     # The recompiled functions see only the names of their own module.
-    stepfunctions.__dict__["_retry_pause"] = _retry_pause
+    stepfunctions.__dict__.update(_retry_pause=_retry_pause, _with_timeout=_with_timeout, _new_token=_new_token)
     recompiled(
         stepfunctions,
         "_execute_task",
-        {"_scaled_sleep(min(sleep_sec, 60))": "_scaled_sleep(_retry_pause(retrier, count))"},
+        {
+            "_scaled_sleep(min(sleep_sec, 60))": "_scaled_sleep(_retry_pause(retrier, count))",
+            'ctx["Task"] = {"Token": new_uuid()}': 'ctx["Task"] = {"Token": _new_token(ctx)}',
+            'ctx["Task"]["Token"], state_def)': 'ctx["Task"]["Token"], _with_timeout(state_def, raw_input, ctx))',
+            'effective, state_def["TimeoutSeconds"])': (
+                'effective, _with_timeout(state_def, raw_input, ctx)["TimeoutSeconds"])'
+            ),
+        },
     )
     recompiled(
         stepfunctions,
@@ -61,6 +95,25 @@ def _wait_before_retries_as_told() -> None:
             )
         },
     )
+
+
+def machine_waiting_under(token: str) -> str | None:
+    """The state machine whose execution waits, or waited, for this task token."""
+    return _machines_by_token.get(token)
+
+
+def _new_token(context: dict[str, Any]) -> str:
+    token = stepfunctions.new_uuid()
+    _machines_by_token[token] = context["StateMachine"]["Id"]
+    return token
+
+
+def _with_timeout(state: dict[str, Any], given: Any, context: dict[str, Any]) -> dict[str, Any]:
+    """The state with a number for its time-out."""
+    if not isinstance(state.get("TimeoutSeconds"), str):
+        return state
+    seconds = stepfunctions._jsonata_state_field(state, "TimeoutSeconds", "number", given, context)
+    return {**state, "TimeoutSeconds": seconds}
 
 
 def _retry_pause(retrier: dict[str, Any], retries_so_far: int) -> float:
@@ -79,6 +132,17 @@ def _let_succeed_have_output() -> None:
         return apply(state, data, context)
 
     stepfunctions._apply_output_path = apply_output_path
+
+
+def _tell_what_failed_inside() -> None:
+    original(stepfunctions, "_nested_execution_failure", 'return decoded["Error"], decoded.get("Cause", "")')
+    original(stepfunctions, "_start_sync_execution", 'resp["cause"] = details.get("cause", "")')
+
+    def nested_execution_failure(execution: dict[str, Any]) -> tuple[str, str]:
+        told = {name[:1].upper() + name[1:]: value for name, value in execution.items() if name != "output"}
+        return "States.TaskFailed", json.dumps(dict(sorted(told.items())), separators=(",", ":"))
+
+    stepfunctions._nested_execution_failure = nested_execution_failure
 
 
 def _name_sdk_errors() -> None:

@@ -66,6 +66,15 @@ class DatabasesResponse(RDSResponse):
         )
         return ActionResult({"DBCluster": cluster})
 
+    def describe_orderable_db_instance_options(self) -> ActionResult:
+        found = self.backend.orderable_options(
+            self._parameter("Engine"), self._parameter("EngineVersion"), self._parameter("DBInstanceClass")
+        )
+        size = int(self._parameter("MaxRecords") or _LARGEST_PAGE)
+        first = int(_name_in(self._parameter("Marker")) or 0)
+        marker = {"Marker": _marker_of(str(first + size))} if first + size < len(found) else {}
+        return ActionResult({"OrderableDBInstanceOptions": found[first : first + size]} | marker)
+
     def describe_account_attributes(self) -> ActionResult:
         return ActionResult({"AccountQuotas": self.backend.account_quotas()})
 

@@ -13,6 +13,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from embedded.databases.doorway import ADDRESSES
+
 # The embedded clock moves but a client's OpenSSL reads the machine's own: both must find the certificate valid.
 _VALID_FROM = datetime(2000, 1, 1, tzinfo=UTC)
 _VALID_UNTIL = datetime(2099, 12, 31, tzinfo=UTC)
@@ -34,7 +36,7 @@ class Certificates:
 
 
 def make(directory: Path) -> Certificates:
-    """A fresh authority and a certificate for 127.0.0.1 signed by it lie in `directory`."""
+    """A fresh authority and a certificate for the endpoints' addresses signed by it lie in `directory`."""
     authority_key, endpoint_key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
     authority_name = _named("Embedded RDS root CA")
     authority = (
@@ -45,10 +47,10 @@ def make(directory: Path) -> Certificates:
         .sign(authority_key, hashes.SHA256())
     )
     addresses = x509.SubjectAlternativeName(
-        [x509.IPAddress(ipaddress.ip_address("127.0.0.1")), x509.DNSName("localhost")]
+        [*(x509.IPAddress(ipaddress.ip_address(address)) for address in ADDRESSES), x509.DNSName("localhost")]
     )
     endpoint = (
-        _certificate(_named("127.0.0.1"), authority_name, endpoint_key.public_key())
+        _certificate(_named(ADDRESSES[0]), authority_name, endpoint_key.public_key())
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(addresses, critical=False)
         .add_extension(_may(digital_signature=True), critical=True)

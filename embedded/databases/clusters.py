@@ -35,7 +35,7 @@ from embedded.databases.resources import (
 )
 
 _SNAPSHOT_NAME = re.compile(r"(?!.*--)[a-z][a-z0-9-]{0,61}[a-z0-9]|[a-z]", re.IGNORECASE)
-_INHERITED = (
+INHERITED = (
     "allocated_storage",
     "backup_retention_period",
     "database_name",
@@ -48,6 +48,8 @@ _INHERITED = (
     "preferred_maintenance_window",
     "storage_type",
 )
+"""What a restored cluster has from its snapshot or source. Networks, groups and protection start from the defaults."""
+
 # moto insists on a password of every cluster, and never shows it.
 _UNUSED_PASSWORD = "of-no-database"  # noqa: S105
 
@@ -71,19 +73,21 @@ class ClustersOfRegion(RDSBackend):
         if wanted["storage_encrypted"]:
             key, region = wanted.get("kms_key_id"), self.region_name
             wanted["kms_key_id"] = keys.usable_key_arn(region, key) if key else keys.default_key_arn(region)
-        cluster = self._add_cluster(wanted)
+        cluster = self.add_cluster(wanted)
         if manages_password:
             secret = MasterSecret(self.region_name, wanted["master_username"], cluster.arn, secret_key)
             cluster.master_user_secret = secret
         return cluster
 
-    def _add_cluster(self, wanted: dict[str, Any]) -> Cluster:
+    def add_cluster(self, wanted: dict[str, Any]) -> Cluster:
+        """The Region has the cluster, `creating`, with every choice RDS makes where `wanted` makes none."""
         identifier = wanted["db_cluster_identifier"]
         self._validate_db_identifier(identifier)
         if identifier in self.clusters:
             raise RDSClientError("DBClusterAlreadyExistsFault", "DB Cluster already exists")
         wanted["engine_version"] = engines.resolve_version(wanted["engine"], wanted.get("engine_version"))
         wanted["master_user_password"] = wanted.get("master_user_password") or _UNUSED_PASSWORD
+        surroundings.require_cluster_parameter_group(self, wanted.get("db_cluster_parameter_group_name"))
         group = surroundings.subnet_group(self, wanted.pop("db_subnet_group_name", None))
         wanted["vpc_security_group_ids"] = surroundings.security_groups(
             self.region_name, group.vpc_id, wanted.get("vpc_security_group_ids")
@@ -112,7 +116,12 @@ class ClustersOfRegion(RDSBackend):
         key = wanted.pop("master_user_secret_kms_key_id", None)
         if rotates and cluster.master_user_secret is None:
             raise InvalidParameterCombination("You can't rotate a password Secrets Manager doesn't manage.")
+        new_name = self._checked_new_cluster_name(wanted)
+        self._check_new_cluster_settings(cluster, wanted)
         super().modify_db_cluster(wanted)
+        cluster.remember(wanted)
+        if new_name:
+            return self._rename_cluster(cluster, new_name)
         if manages and cluster.master_user_secret is None:
             secret = MasterSecret(self.region_name, str(cluster.master_username), cluster.arn, key)
             cluster.master_user_secret = secret
@@ -123,6 +132,43 @@ class ClustersOfRegion(RDSBackend):
             cluster.master_user_secret = None
         cluster.status = "modifying"
         turns.after(durations.seconds("db_modify"), lambda: _is_modified(cluster), f"modification of {cluster.arn}")
+        return cluster
+
+    def _checked_new_cluster_name(self, wanted: dict[str, Any]) -> str | None:
+        name: str | None = wanted.pop("new_db_cluster_identifier", None)
+        if name is None:
+            return None
+        if not wanted.get("apply_immediately"):
+            raise NotImplementedError("The embedded RDS has no maintenance windows: rename with ApplyImmediately")
+        self._validate_db_identifier(name)
+        if name.lower() in self.clusters:
+            raise RDSClientError("DBClusterAlreadyExistsFault", "DB Cluster already exists")
+        return name.lower()
+
+    def _check_new_cluster_settings(self, cluster: Cluster, wanted: dict[str, Any]) -> None:
+        """RDS would take these settings, and moto will see them; RDS's refusal if not."""
+        surroundings.require_cluster_parameter_group(self, wanted.get("db_cluster_parameter_group_name"))
+        if wanted.get("vpc_security_group_ids"):
+            surroundings.security_groups(self.region_name, cluster.vpc_id, wanted["vpc_security_group_ids"])
+        logs: dict[str, list[str]] | None = wanted.pop("cloudwatch_logs_export_configuration", None)
+        if logs:
+            exported = set(cluster.enabled_cloudwatch_logs_exports) | set(logs.get("EnableLogTypes", ()))
+            cluster.enabled_cloudwatch_logs_exports = sorted(exported - set(logs.get("DisableLogTypes", ())))
+        if (is_on := wanted.pop("enable_iam_database_authentication", None)) is not None:
+            cluster.iam_auth = is_on
+
+    def _rename_cluster(self, cluster: Cluster, name: str) -> Cluster:
+        def arrive() -> None:
+            members = list(cluster.members)
+            del self.clusters[cluster.db_cluster_identifier]
+            cluster.db_cluster_identifier = name
+            self.clusters[name] = cluster
+            for member in members:
+                member.db_cluster_identifier = name
+            cluster.status = AVAILABLE
+
+        cluster.status = "renaming"
+        turns.after(durations.seconds("db_modify"), arrive, f"renaming of {cluster.arn}")
         return cluster
 
     def delete_db_cluster(
@@ -259,9 +305,9 @@ class ClustersOfRegion(RDSBackend):
         encryption: dict[str, Any] = {"storage_encrypted": bool(key)}
         if key:
             encryption["kms_key_id"] = keys.usable_key_arn(self.region_name, key)
-        inherited = {name: getattr(snapshot.cluster, name) for name in _INHERITED}
+        inherited = {name: getattr(snapshot.cluster, name) for name in INHERITED}
         tags = copying.checked_tags(wanted.pop("tags", None)) or copying.choose_tags(None, True, snapshot.tags)
-        return self._add_cluster(inherited | {"deletion_protection": False} | wanted | encryption | {"tags": tags})
+        return self.add_cluster(inherited | {"deletion_protection": False} | wanted | encryption | {"tags": tags})
 
     # ------------------------------------------------------------------ look
 

@@ -4,6 +4,8 @@ GET answers the quotas, DELETE puts them back, and POST takes any of
   {"quotas": {"manual_snapshots": 3}}
   {"plant": {"region": ..., "instance": ..., "snapshot": "rds:shop-2026-01-02-03-04", "type": "automated", "tags": {}}}
   {"status": {"region": ..., "instance": ..., "status": "storage-full"}}
+  {"damage": {"region": ..., "snapshot": ..., "what": "page", "file": "base/16384/16390", "page": 0}}
+  {"damage": {"region": ..., "snapshot": ..., "what": "wal"}}
 """
 
 from __future__ import annotations
@@ -15,12 +17,13 @@ from moto.rds.models import rds_backends
 
 from embedded import ACCOUNT
 from embedded.databases import quotas
+from embedded.databases.damage import damage
 from embedded.databases.region import RegionDatabases
 from embedded.databases.turns import turn
 
 
 def control(method: str, wanted: dict[str, Any]) -> dict[str, Any]:
-    """What `method` asks for has happened, and the answer shows the quotas and what was planted."""
+    """What `method` asks for has happened, and the answer shows the quotas, and what was planted or damaged."""
     with turn:
         match method:
             case "GET":
@@ -34,21 +37,23 @@ def control(method: str, wanted: dict[str, Any]) -> dict[str, Any]:
 
 
 def _post(wanted: dict[str, Any]) -> dict[str, Any]:
-    if not wanted or (unknown := set(wanted) - {"quotas", "plant", "status"}):
+    if not wanted or (unknown := set(wanted) - {"quotas", "plant", "status", "damage"}):
         raise ValueError(
-            f'POST "quotas", "plant" or "status", not {", ".join(sorted(unknown)) if wanted else "nothing"}'
+            f'POST "quotas", "plant", "status" or "damage", not {", ".join(sorted(unknown)) if wanted else "nothing"}'
         )
-    planted: dict[str, str] = {}
+    done: dict[str, str] = {}
     try:
         if "quotas" in wanted:
             quotas.update(wanted["quotas"])
         if "plant" in wanted:
-            planted = _plant(**wanted["plant"])
+            done |= _plant(**wanted["plant"])
         if "status" in wanted:
             _force_status(**wanted["status"])
+        if "damage" in wanted:
+            done |= _damage(**wanted["damage"])
     except ServiceException as refused:
         raise ValueError(str(refused)) from refused
-    return _shown() | planted
+    return _shown() | done
 
 
 def _plant(region: str, instance: str, snapshot: str, type: str, tags: dict[str, str] | None = None) -> dict[str, str]:
@@ -58,6 +63,10 @@ def _plant(region: str, instance: str, snapshot: str, type: str, tags: dict[str,
 
 def _force_status(region: str, instance: str, status: str) -> None:
     _region(region).instance(instance).status = status
+
+
+def _damage(region: str, snapshot: str, what: str, file: str = "", page: int = 0) -> dict[str, str]:
+    return {"damaged": damage(_region(region).snapshot(snapshot), what, file, page)}
 
 
 def _region(name: str) -> RegionDatabases:

@@ -7,6 +7,7 @@ speaks the first bytes of PostgreSQL's protocol itself: it agrees to TLS, and tu
 from __future__ import annotations
 
 import asyncio
+import errno
 import functools
 import ssl
 import struct
@@ -15,7 +16,8 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any, cast
 
-ADDRESS = "127.0.0.1"
+ADDRESSES = tuple(f"127.0.0.{number}" for number in range(1, 17))
+"""Where endpoints are: the first one, unless its port is taken by the database that another one is made from."""
 
 _TLS_REQUEST = 80877103
 _GSS_REQUEST = 80877104
@@ -27,12 +29,22 @@ _TLS_REQUIRED = b"no pg_hba.conf entry for host: this database accepts encrypted
 class Doorway:
     """A port that stays the same as long as the doorway stands, whatever happens to the server behind it."""
 
-    def __init__(self, socket_path: Path, context: ssl.SSLContext) -> None:
+    def __init__(self, socket_path: Path, context: ssl.SSLContext, port: int | None = None) -> None:
+        """On any free port of the first address, or on `port` of the first address on which it is free."""
         self._socket_path = socket_path
         self._context = context
         self._conversations: set[asyncio.Task[None]] = set()
-        self._listener: asyncio.Server = _do(asyncio.start_server(self._welcome, ADDRESS, 0))
-        self.port: int = self._listener.sockets[0].getsockname()[1]
+        self._listener: asyncio.Server = self._listen(port or 0)
+        self.address, self.port = self._listener.sockets[0].getsockname()[:2]
+
+    def _listen(self, port: int) -> asyncio.Server:
+        for address in ADDRESSES:
+            try:
+                return cast("asyncio.Server", _do(asyncio.start_server(self._welcome, address, port)))
+            except OSError as taken:
+                if taken.errno != errno.EADDRINUSE:
+                    raise
+        raise OSError(errno.EADDRINUSE, f"port {port} is taken on {ADDRESSES[0]} to {ADDRESSES[-1]}")
 
     def close(self) -> None:
         """Nobody listens on the port any more, and who was inside is disconnected."""

@@ -46,6 +46,11 @@ def _available(wanted: str) -> str:
     return wanted
 
 
+def is_known_postgresql(version: str) -> bool:
+    """Whether programs for this version are installed."""
+    return version.partition(".")[0] in programs.installed()
+
+
 def postgresql(wanted: str | None) -> Programs:
     """The programs that run this engine version; the major version decides, minor versions share their files."""
     major = (wanted or _DEFAULT_POSTGRES).partition(".")[0]

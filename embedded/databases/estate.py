@@ -23,6 +23,9 @@ from embedded.databases.server import Server
 AUTHORITY_NAME = "rds-ca.pem"
 """The certificate every endpoint's chain ends in, as a file in the data directory of the embedded AWS."""
 
+AUTHORITY_VARIABLE = "HOLDFAST_CA_BUNDLE"
+"""Names the authority to whatever connects to a database; on Amazon's AWS functions believe Amazon's own."""
+
 # initdb and crash recovery keep a processor busy; more of them at once only get slower.
 _BUILDERS = 2
 
@@ -71,27 +74,34 @@ class Estate:
         server = Server.create(version, self._new_home())
         return self._open(server, lambda: server.add_master(username, password, database))
 
-    def rebuild(self, image: Image) -> LiveDatabase:
-        """A database with the content of `image` answers on its port."""
-        return self._open(self.images.restore(image, self._new_home()))
+    def rebuild(self, image: Image, port: int | None = None) -> LiveDatabase:
+        """A database with the content of `image` answers on its port, or on the one that was asked for."""
+        return self._open(self.images.restore(image, self._new_home()), port=port)
 
-    def _open(self, server: Server, prepare: Callable[[], None] = lambda: None) -> LiveDatabase:
+    def _open(
+        self, server: Server, prepare: Callable[[], None] = lambda: None, *, port: int | None = None
+    ) -> LiveDatabase:
         try:
             server.start()
             prepare()
+            return LiveDatabase(server, Doorway(server.socket_path, self._tls, port))
         except Exception:
             server.remove()
             raise
-        return LiveDatabase(server, Doorway(server.socket_path, self._tls))
 
     def _new_home(self) -> Path:
         return self._servers / f"{next(self._names):04d}"
 
 
 def _publish(authority: Path) -> None:
-    """Clients find the authority where the embedded AWS keeps its data; the estate itself may lie elsewhere."""
+    """Clients find the authority where the embedded AWS keeps its data; the estate itself may lie elsewhere.
+
+    The processes of functions inherit this process's environment, and none of them meets a database before there is
+    one.
+    """
     if data_directory := os.environ.get("EMBEDDED_DATA"):
-        shutil.copyfile(authority, Path(data_directory) / AUTHORITY_NAME)
+        published = shutil.copyfile(authority, Path(data_directory) / AUTHORITY_NAME)
+        os.environ[AUTHORITY_VARIABLE] = str(published)
 
 
 @functools.cache

@@ -8,7 +8,8 @@ import os
 import shutil
 import threading
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from embedded.databases import programs
@@ -41,8 +42,7 @@ class Images:
 
     def take(self, server: Server) -> Image:
         """An image of what the server's storage holds at this instant, as a power cut would leave it; held once."""
-        target = self._directory / f"image-{next(self._names):04d}"
-        target.mkdir(mode=0o700)
+        target = self._new_directory()
         if server.is_running:
             # Most of the bytes are copied while the server works, so that it stands still for the rest only.
             begun_at_ns = target.stat().st_ctime_ns
@@ -58,6 +58,16 @@ class Images:
         self.hold(image)
         return image
 
+    def change(self, image: Image, change: Callable[[Path], None]) -> Image:
+        """An image that differs from this one by what `change` did to its directory; held once."""
+        target = self._new_directory()
+        _copy(image.directory, target)
+        change(target)
+        _freeze(target)
+        changed = replace(image, directory=target)
+        self.hold(changed)
+        return changed
+
     def hold(self, image: Image) -> None:
         """One more snapshot has this content."""
         with self._lock:
@@ -71,6 +81,11 @@ class Images:
                 return
             del self._holders[image]
         _remove_frozen(image.directory)
+
+    def _new_directory(self) -> Path:
+        target = self._directory / f"image-{next(self._names):04d}"
+        target.mkdir(mode=0o700)
+        return target
 
     def restore(self, image: Image, home: Path) -> Server:
         """A server, not yet started, with a copy of the image as its data."""

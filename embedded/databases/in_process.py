@@ -35,9 +35,10 @@ from botocore.config import Config
 from ministack.core.responses import request_scope
 from ministack.services import kms, secretsmanager
 from moto.ec2.models import ec2_backends
+from moto.ec2.responses import EC2Response
 from moto.rds.models import rds_backends
 
-from embedded import databases, durations, faults, life, notices
+from embedded import databases, durations, faults, life, moto_service, notices
 from embedded.databases import quotas, waiting
 from embedded.databases.estate import estate
 from embedded.databases.resources import Instance, Snapshot
@@ -63,16 +64,20 @@ class Notice:
 class Account:
     """An account with nothing in it but its databases."""
 
-    _handler: Handler
+    _handlers: Mapping[str, Handler]
     _traveller: Any
     notices: list[Notice] = field(default_factory=list)
-    _clients: dict[str, Any] = field(default_factory=dict)
+    _clients: dict[tuple[str, str], Any] = field(default_factory=dict)
 
     def rds(self, region: str = "us-east-1") -> Any:
         """A client of RDS that never retries."""
-        if region not in self._clients:
-            self._clients[region] = self._new_client(region)
-        return self._clients[region]
+        return self.client("rds", region)
+
+    def client(self, service: str, region: str = "us-east-1") -> Any:
+        """A client, which never retries, of `rds`, of `ec2` for the networks that databases are in, or of `kms`."""
+        if (service, region) not in self._clients:
+            self._clients[service, region] = self._new_client(service, region)
+        return self._clients[service, region]
 
     def make_instance(self, identifier: str, region: str = "us-east-1", **wanted: Any) -> dict[str, Any]:
         """An available instance: of an engine that is only a name, unless `wanted` says otherwise."""
@@ -142,9 +147,10 @@ class Account:
         self._traveller.shift(timedelta(seconds=seconds))
         _settle()
 
-    def _new_client(self, region: str) -> Any:
-        client = boto3.client(
-            "rds",
+    def _new_client(self, service: str, region: str) -> Any:
+        make: Any = boto3.client  # its overloads know no service by a variable
+        client = make(
+            service,
             region_name=region,
             aws_access_key_id=ACCOUNT,
             aws_secret_access_key="embedded",  # noqa: S106
@@ -152,22 +158,26 @@ class Account:
         )
 
         def answer(request: AWSPreparedRequest, **_: Any) -> AWSResponse:
-            return self._answer(region, request)
+            return self._answer(service, region, request)
 
         # botocore's own types forbid what its documentation describes: a handler here may answer the request.
         register: Any = client.meta.events.register
-        register("before-send.rds", answer)
+        register(f"before-send.{service}", answer)
         return client
 
-    async def _handle(self, method: str, path: str, headers: dict[str, str], content: bytes, query: str) -> Response:
-        return await self._handler(method, path, headers, content, parse_qs(query))
+    async def _handle(
+        self, service: str, method: str, path: str, headers: dict[str, str], content: bytes, query: str
+    ) -> Response:
+        return await self._handlers[service](method, path, headers, content, parse_qs(query))
 
-    def _answer(self, region: str, request: AWSPreparedRequest) -> AWSResponse:
+    def _answer(self, service: str, region: str, request: AWSPreparedRequest) -> AWSResponse:
         url = urlsplit(request.url)
-        headers = {name: _text(value) for name, value in request.headers.items()}
+        headers = {name.lower(): _text(value) for name, value in request.headers.items()}
         content = _text(cast("str | bytes | None", request.body) or "").encode()
         with request_scope(ACCOUNT, region):
-            status, answered, payload = asyncio.run(self._handle(request.method, url.path, headers, content, url.query))
+            status, answered, payload = asyncio.run(
+                self._handle(service, request.method, url.path, headers, content, url.query)
+            )
         return AWSResponse(request.url, status, HTTPHeaders.from_dict(answered), _Raw(payload))
 
 
@@ -187,7 +197,8 @@ def account() -> Iterator[Account]:
             handlers: dict[str, Handler] = {}
             databases.install(SimpleNamespace(SERVICE_HANDLERS=handlers))
             try:
-                yield Account(handlers["rds"], traveller, kept)
+                networks = moto_service.handler(EC2Response, "ec2")
+                yield Account({**handlers, "ec2": networks, "kms": kms.handle_request}, traveller, kept)
             finally:
                 _forget_everything()
 

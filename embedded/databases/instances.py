@@ -22,11 +22,13 @@ from embedded.databases.announcements import announce
 from embedded.databases.engines import POSTGRES
 from embedded.databases.estate import LiveDatabase, estate
 from embedded.databases.master_secret import MasterSecret
-from embedded.databases.resources import AVAILABLE, CREATING, FAILED, Instance, Member
+from embedded.databases.resources import AVAILABLE, CREATING, FAILED, IN_SYNC, PENDING_REBOOT, Instance, Member
 
 _logger = logging.getLogger("embedded.databases")
 
 _SHORTEST_PASSWORD = 8
+_BACKING_UP_AFTER = 0.8
+"""A restored instance with automated backups takes its first one towards the end of being made."""
 _CHANGEABLE = (AVAILABLE, "storage-optimization", "storage-full")
 _DELETABLE = (
     *_CHANGEABLE,
@@ -120,7 +122,13 @@ class InstancesOfRegion(RDSBackend):
             else:
                 self._finish_creation(instance, building, from_snapshot)
 
+        def back_up() -> None:
+            if instance.status == CREATING:
+                instance.status = "backing-up"
+
         what = f"creation of {instance.arn}"
+        if from_snapshot and instance.backup_retention_period:
+            turns.after(_BACKING_UP_AFTER * seconds, back_up, f"first backup of {instance.arn}")
         turns.after(seconds, finish, what)
 
     def _finish_creation(self, instance: Instance, building: Future[LiveDatabase] | None, from_snapshot: str) -> None:
@@ -166,8 +174,15 @@ class InstancesOfRegion(RDSBackend):
         wanted = dict(db_kwargs)
         instance = self.instance(db_instance_identifier)
         _require_state(instance, _CHANGEABLE, "modified")
+        new_name = self._checked_new_name(wanted)
+        self._check_new_settings(instance, wanted)
         password = self._change_master_password(instance, wanted)
-        super().modify_db_instance(db_instance_identifier, wanted)
+        if wanted.get("db_parameter_group_name", instance.db_parameter_group_name) != instance.db_parameter_group_name:
+            instance.parameter_apply_status = PENDING_REBOOT
+        super().modify_db_instance(instance.db_instance_identifier, wanted)
+        instance.remember(wanted)
+        if new_name:
+            return self._rename(instance, new_name)
         instance.status = "modifying"
         turns.after(
             durations.seconds("db_modify"),
@@ -175,6 +190,45 @@ class InstancesOfRegion(RDSBackend):
             f"modification of {instance.arn}",
         )
         return instance
+
+    def _checked_new_name(self, wanted: dict[str, Any]) -> str | None:
+        name: str | None = wanted.pop("new_db_instance_identifier", None)
+        if name is None:
+            return None
+        if not wanted.get("apply_immediately"):
+            raise NotImplementedError("The embedded RDS has no maintenance windows: rename with ApplyImmediately")
+        self._validate_db_identifier(name)
+        if name.lower() in self.databases:
+            raise DBInstanceAlreadyExists
+        return name.lower()
+
+    def _rename(self, instance: Instance | Member, name: str) -> Instance | Member:
+        def arrive() -> None:
+            del self.databases[instance.db_instance_identifier]
+            instance.db_instance_identifier = name
+            self.databases[name] = instance
+            instance.status = AVAILABLE
+
+        instance.status = "renaming"
+        turns.after(durations.seconds("db_modify"), arrive, f"renaming of {instance.arn}")
+        return instance
+
+    def _check_new_settings(self, instance: Instance | Member, wanted: dict[str, Any]) -> None:
+        """RDS would take these settings; its refusal if not. Moto would take anything."""
+        port: int | None = wanted.pop("db_port_number", None)
+        if port is not None and instance.live is not None and port != instance.live.doorway.port:
+            raise InvalidParameterValue(f"The embedded RDS cannot move a database to port {port} once it stands")
+        if port is not None:
+            wanted["port"] = port
+        seconds = wanted.get("monitoring_interval", instance.monitoring_interval)
+        if bool(seconds) and not wanted.get("monitoring_role_arn", instance.monitoring_role_arn):
+            raise InvalidParameterCombination(
+                "A MonitoringRoleARN value is required if you specify a MonitoringInterval value other than 0."
+            )
+        surroundings.require_option_group(self, wanted.get("option_group_name"))
+        if wanted.get("vpc_security_group_ids") and isinstance(instance, Instance):
+            vpc_id = str(instance.db_subnet_group.vpc_id)
+            surroundings.security_groups(self.region_name, vpc_id, wanted["vpc_security_group_ids"])
 
     def _change_master_password(self, instance: Instance | Member, wanted: dict[str, Any]) -> str | None:
         """The password the master user will have, if the request changes it; the secret is already prepared."""
@@ -264,6 +318,8 @@ class InstancesOfRegion(RDSBackend):
                 instance.live.server.stop()
                 if last_state == AVAILABLE:
                     instance.live.server.start()
+            if last_state == AVAILABLE:
+                instance.parameter_apply_status = IN_SYNC
             instance.status = last_state
             announce(announcement, instance)
 

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 
 _DEFAULTS = {
     "db_instances": 40,
+    "db_clusters": 40,
+    "allocated_storage_gib": 100_000,
     "manual_snapshots": 100,
     "manual_cluster_snapshots": 100,
     "snapshot_copies": 20,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import secrets
 import string
-from datetime import datetime
+from collections.abc import Mapping
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Self
 
 from moto.rds.models import (
@@ -18,7 +19,6 @@ from moto.rds.models import (
 )
 
 from embedded.databases import engines
-from embedded.databases.doorway import ADDRESS
 from embedded.databases.estate import LiveDatabase
 from embedded.databases.images import Image
 from embedded.databases.master_secret import MasterSecret
@@ -27,6 +27,10 @@ from embedded.databases.progress import Progress, now
 AVAILABLE, CREATING, COPYING, FAILED = "available", "creating", "copying", "failed"
 
 _RESOURCE_ID_ALPHABET = string.ascii_uppercase + string.digits
+
+
+IN_SYNC, PENDING_REBOOT = "in-sync", "pending-reboot"
+"""Whether a parameter group has taken effect yet."""
 
 
 def new_resource_id(prefix: str) -> str:
@@ -42,11 +46,56 @@ class _Made:
         def __new__(cls, *_: Any, **__: Any) -> Self: ...
 
 
+class _Watched:
+    """What moto forgets of an instance or cluster: how it is watched and supported, and on which networks it is."""
+
+    def remember(self, wanted: Mapping[str, Any]) -> None:
+        """What the creating or changing call said about it; what it did not say stays as it is."""
+        for name, default in _REMEMBERED.items():
+            if wanted.get(_ASKED_AS.get(name, name)) is not None:
+                setattr(self, name, wanted[_ASKED_AS.get(name, name)])
+            elif not hasattr(self, name):
+                setattr(self, name, default)
+
+
+_REMEMBERED: Mapping[str, Any] = {
+    "database_insights_mode": None,
+    "engine_lifecycle_support": None,
+    "monitoring_interval": 0,
+    "monitoring_role_arn": None,
+    "network_type": "IPV4",
+    "performance_insights_enabled": False,
+    "performance_insights_kms_key_id": None,
+    "performance_insights_retention_period": None,
+}
+_ASKED_AS: Mapping[str, str] = {"performance_insights_enabled": "enable_performance_insights"}
+
+
+class _InParameterGroup:
+    """An instance knows for itself whether its parameter group has taken effect; moto writes it on the group."""
+
+    parameter_apply_status = IN_SYNC
+
+    if TYPE_CHECKING:
+
+        def db_parameter_groups(self) -> list[Any]: ...
+
+    @property
+    def db_parameter_group_status_list(self) -> list[dict[str, str]]:
+        return [
+            {
+                "DBParameterGroupName": group.name,
+                "ParameterApplyStatus": self.parameter_apply_status,
+            }
+            for group in self.db_parameter_groups()
+        ]
+
+
 class SubnetGroup(_Made, DBSubnetGroup):
     """The subnets of a VPC that instances may lie in."""
 
 
-class Instance(_Made, DBInstance):
+class Instance(_Made, _Watched, _InParameterGroup, DBInstance):
     """A DB instance of its own. `live` is its server, if its engine is real and the server stands."""
 
     def __init__(self, backend: RDSBackend, subnet_group: DBSubnetGroup, **wanted: Any) -> None:
@@ -67,11 +116,12 @@ class Instance(_Made, DBInstance):
         self.live: LiveDatabase | None = None
         self.master_user_secret: MasterSecret | None = None
         self.loading: Progress | None = None
+        self.remember(wanted)
 
     @property
     def endpoint(self) -> dict[str, Any] | None:
         if self.live is not None:
-            return {"Address": ADDRESS, "Port": self.live.doorway.port}
+            return {"Address": self.live.doorway.address, "Port": self.live.doorway.port}
         if self.engine == engines.POSTGRES or self.status == CREATING:
             return None
         return {"Address": self.address, "Port": self.port}
@@ -99,7 +149,7 @@ class Instance(_Made, DBInstance):
         return now() if self.backup_retention_period and self.status != CREATING else None
 
 
-class Member(_Made, DBInstanceClustered):
+class Member(_Made, _Watched, _InParameterGroup, DBInstanceClustered):
     """A DB instance in an Aurora cluster: its data are the cluster's."""
 
     live = None
@@ -110,6 +160,7 @@ class Member(_Made, DBInstanceClustered):
         super().__init__(backend=backend, **wanted)
         self.dbi_resource_id = new_resource_id("db-")
         self.instance_create_time = now()
+        self.remember(wanted)
 
 
 class Snapshot(_Made, DBSnapshot):
@@ -155,7 +206,7 @@ class Snapshot(_Made, DBSnapshot):
         return self.image.size_bytes if self.image and self.status == AVAILABLE else None
 
 
-class Cluster(_Made, DBCluster):
+class Cluster(_Made, _Watched, DBCluster):
     """An Aurora cluster: what is known about it, without a database."""
 
     def __init__(self, backend: RDSBackend, subnet_group: DBSubnetGroup, **wanted: Any) -> None:
@@ -165,6 +216,20 @@ class Cluster(_Made, DBCluster):
         if not self.storage_encrypted:
             self.kms_key_id = None
         self.master_user_secret: MasterSecret | None = None
+        self.remember(wanted)
+
+    @property
+    def latest_restorable_time(self) -> datetime | None:
+        return now() if self.status != CREATING else None
+
+    @property
+    def earliest_restorable_time(self) -> datetime:
+        """As far back as the backups are kept, and not further than the cluster is old."""
+        return max(self.cluster_create_time, now() - timedelta(days=self.backup_retention_period))
+
+    @earliest_restorable_time.setter
+    def earliest_restorable_time(self, _: datetime) -> None:
+        """moto's constructor notes the moment; here it moves on with the clock."""
 
     # moto's cluster is available as soon as somebody looks at it.
     @property

@@ -17,7 +17,7 @@ from moto.rds.models import rds_backends
 from moto.rds.utils import split_arn
 
 from embedded import ACCOUNT, clock, durations
-from embedded.databases import announcements, copying, engines, keys, quotas, turns
+from embedded.databases import announcements, copying, engines, keys, quotas, surroundings, turns
 from embedded.databases.announcements import announce
 from embedded.databases.copying import FAIL, STICK, Tags
 from embedded.databases.estate import LiveDatabase, estate
@@ -29,7 +29,7 @@ from embedded.databases.server import ServerError
 MANUAL, AUTOMATED, AWS_BACKUP = "manual", "automated", "awsbackup"
 
 _SNAPSHOT_STATES = (AVAILABLE, "storage-optimization")
-_INHERITED = (
+INHERITED = (
     "allocated_storage",
     "auto_minor_version_upgrade",
     "backup_retention_period",
@@ -250,10 +250,11 @@ class SnapshotsOfRegion(InstancesOfRegion):
         snapshot = self.snapshot(from_snapshot_id)
         self.refuse_new_instance(wanted["db_instance_identifier"])
         copying.require_available(snapshot, "InvalidDBSnapshotState")
-        self._refuse_what_restores_cannot(snapshot, wanted)
+        self.refuse_what_restores_cannot(snapshot, wanted)
+        surroundings.require_option_group(self, wanted.get("option_group_name"))
         if snapshot.kms_key_id:
             keys.usable_key_arn(self.region_name, snapshot.kms_key_id)
-        inherited = {name: getattr(snapshot.database, name) for name in _INHERITED}
+        inherited = {name: getattr(snapshot.database, name) for name in INHERITED}
         encryption = {"storage_encrypted": snapshot.encrypted, "kms_key_id": snapshot.kms_key_id}
         tags = copying.checked_tags(wanted.pop("tags", None)) or copying.choose_tags(None, True, snapshot.tags)
         instance = self.add_instance(inherited | {"deletion_protection": False} | wanted | encryption | {"tags": tags})
@@ -268,12 +269,13 @@ class SnapshotsOfRegion(InstancesOfRegion):
             building = Future()
             building.set_exception(ServerError("The restore failed: a fault is armed for it."))
         elif snapshot.image:
-            building = estate().builders.submit(estate().rebuild, snapshot.image)
+            building = estate().builders.submit(estate().rebuild, snapshot.image, wanted.get("port"))
         self.finish_when_built(instance, building, seconds, from_snapshot=snapshot.resource_id)
         return instance
 
     @staticmethod
-    def _refuse_what_restores_cannot(snapshot: Snapshot, wanted: dict[str, Any]) -> None:
+    def refuse_what_restores_cannot(snapshot: Snapshot | Instance, wanted: dict[str, Any]) -> None:
+        """RDS's refusal of a setting that no restore of this takes, if one of them is wanted."""
         if wanted.get("allocated_storage", snapshot.allocated_storage) < snapshot.allocated_storage:
             raise InvalidParameterValue(
                 "The allocated storage size can't be less than the source snapshot or backup size."

@@ -11,11 +11,13 @@ import os
 import shutil
 import signal
 import sys
+import time
 from pathlib import Path
 
 import psutil
 
 _GRACE_SECONDS = 5.0
+_LOOK_AGAIN_SECONDS = 0.02
 
 
 def main(directory: Path) -> None:
@@ -47,11 +49,25 @@ def _end(servers: list[psutil.Process]) -> None:
                     process.resume()
             # SIGQUIT, because a killed postmaster leaves its shared memory behind.
             server.send_signal(signal.SIGQUIT)
-    _, alive = psutil.wait_procs(servers, timeout=_GRACE_SECONDS)
-    for server in alive:
+    for server in _alive_after(_GRACE_SECONDS, servers):
         with contextlib.suppress(psutil.NoSuchProcess):
             server.kill()
-    psutil.wait_procs(alive, timeout=_GRACE_SECONDS)
+    _alive_after(_GRACE_SECONDS, servers)
+
+
+def _alive_after(seconds: float, servers: list[psutil.Process]) -> list[psutil.Process]:
+    deadline = time.monotonic() + seconds
+    while (alive := [server for server in servers if _is_alive(server)]) and time.monotonic() < deadline:
+        time.sleep(_LOOK_AGAIN_SECONDS)
+    return alive
+
+
+def _is_alive(server: psutil.Process) -> bool:
+    # The embedded AWS is its parent and waits for us, not for it: what has ended stays a zombie as long.
+    try:
+        return server.is_running() and server.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _remove(directory: Path) -> None:

@@ -1,19 +1,21 @@
-"""Makes the prepared disks again: `python -m embedded.disks.make_disks`.
+"""Makes the prepared disks again: `python -m embedded.disks.make_disks`, or some: `... make_disks postgresql`.
 
 Needs Linux with e2fsprogs, xfsprogs, btrfs-progs, ntfs-3g with FUSE, dosfstools, mtools, gdisk, GNU tar, xz and
 fallocate; README.md in this folder names the versions used. The files are the same every time, the images are not:
-xfs, btrfs and ntfs write the time of their making into themselves.
+xfs, btrfs, ntfs and PostgreSQL write the time of their making into themselves.
 """
 
 import hashlib
 import json
 import subprocess
+import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from embedded.disks import MANIFEST_PATH, FileSystem, archive_path
+from embedded.disks.sample_database import write_database
 from embedded.disks.sample_files import sample_files
 from embedded.volumes.blockstore import BLOCK_BYTES, write_sparse
 
@@ -32,26 +34,47 @@ class Maker:
     """From the directory (first) into the image (second), which exists and is empty."""
 
 
-def main() -> None:
-    """Every disk is made, archived and described in the manifest."""
-    disks: dict[str, dict[str, object]] = {}
-    with tempfile.TemporaryDirectory() as scratch:
-        work = Path(scratch)
-        tree, tree_without_blanks = work / "tree", work / "tree-without-blanks"
-        files = _write_tree(tree, sample_files())
-        for maker in (EXT4, BTRFS, NTFS):
-            image = work / f"{maker.kind}.img"
-            _make(maker, tree, image)
-            disks[maker.kind] = _keep(maker.kind, image, [FileSystem(maker.kind, 0, maker.size_bytes, files)])
-        # The prototypes that mkfs.xfs fills a file system from cannot quote a blank.
-        files_of_xfs = {name.replace(" ", "_"): content for name, content in sample_files().items()}
-        image = work / "xfs.img"
-        files_without_blanks = _write_tree(tree_without_blanks, files_of_xfs)
-        _make(XFS, tree_without_blanks, image)
-        disks["xfs"] = _keep("xfs", image, [FileSystem("xfs", 0, XFS.size_bytes, files_without_blanks)])
-        image = work / "gpt.img"
-        disks["gpt"] = _keep("gpt", image, _make_partitioned(tree, files, image, work))
+def main(wanted: Sequence[str]) -> None:
+    """Every disk that is wanted, or simply every one, is made, archived and described in the manifest."""
+    disks: dict[str, dict[str, object]] = json.loads(MANIFEST_PATH.read_text()) if wanted else {}
+    if unknown := set(wanted) - set(MAKERS):
+        raise SystemExit(f"There is no disk {', '.join(sorted(unknown))}; there are {', '.join(MAKERS)}.")
+    for name in wanted or MAKERS:
+        with tempfile.TemporaryDirectory() as scratch:
+            work = Path(scratch)
+            image = work / f"{name}.img"
+            disks[name] = _keep(name, image, MAKERS[name](image, work))
     MANIFEST_PATH.write_text(json.dumps(disks, indent=1, sort_keys=True) + "\n")
+
+
+def _make_plain(maker: Maker) -> Callable[[Path, Path], list[FileSystem]]:
+    def make(image: Path, work: Path) -> list[FileSystem]:
+        files = sample_files()
+        if maker.kind == "xfs":
+            # The prototypes that mkfs.xfs fills a file system from cannot quote a blank.
+            files = {name.replace(" ", "_"): content for name, content in files.items()}
+        written = _write_tree(work / "tree", files)
+        _make(maker, work / "tree", image)
+        return [FileSystem(maker.kind, 0, maker.size_bytes, written)]
+
+    return make
+
+
+def _make_database(*, loses_log: bool) -> Callable[[Path, Path], list[FileSystem]]:
+    def make(image: Path, work: Path) -> list[FileSystem]:
+        first_segment = write_database(work / "written")
+        files = {str(path.relative_to(work / "written")): path.read_bytes() for path in _files_below(work / "written")}
+        if loses_log:
+            del files[first_segment]
+        written = _write_tree(work / "tree", files)
+        _make(SMALL_EXT4, work / "tree", image)
+        return [FileSystem("ext4", 0, SMALL_EXT4.size_bytes, written)]
+
+    return make
+
+
+def _files_below(tree: Path) -> list[Path]:
+    return sorted(path for path in tree.rglob("*") if path.is_file())
 
 
 def _run(*command: str | Path) -> None:
@@ -122,6 +145,7 @@ def _make_fat(tree: Path, image: Path) -> None:
 
 
 EXT4 = Maker("ext4", 256 * MIB, _make_ext4)
+SMALL_EXT4 = Maker("ext4", 64 * MIB, _make_ext4)
 XFS = Maker("xfs", 300 * MIB, _make_xfs)
 BTRFS = Maker("btrfs", 256 * MIB, _make_btrfs)
 NTFS = Maker("ntfs", 64 * MIB, _make_ntfs)
@@ -130,7 +154,9 @@ GPT_SIZE_BYTES = 1024 * MIB
 """A whole GiB, so that on a volume of 1 GiB the backup table sits where it belongs: at the very end."""
 
 
-def _make_partitioned(tree: Path, files: dict[str, str], image: Path, work: Path) -> list[FileSystem]:
+def _make_partitioned(image: Path, work: Path) -> list[FileSystem]:
+    tree = work / "tree"
+    files = _write_tree(tree, sample_files())
     with image.open("wb") as file:
         file.truncate(GPT_SIZE_BYTES)
     placed: list[FileSystem] = []
@@ -171,5 +197,16 @@ def _keep(name: str, image: Path, file_systems: list[FileSystem]) -> dict[str, o
     }
 
 
+MAKERS: Mapping[str, Callable[[Path, Path], list[FileSystem]]] = {
+    "ext4": _make_plain(EXT4),
+    "xfs": _make_plain(XFS),
+    "btrfs": _make_plain(BTRFS),
+    "ntfs": _make_plain(NTFS),
+    "gpt": _make_partitioned,
+    "postgresql": _make_database(loses_log=False),
+    "postgresql-without-log": _make_database(loses_log=True),
+}
+"""How the image (first) of each disk is made, with a directory to work in (second)."""
+
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

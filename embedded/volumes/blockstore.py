@@ -28,6 +28,11 @@ def image_path(data_directory: Path, volume_id: str) -> Path:
     return data_directory / "volumes" / f"{volume_id}.img"
 
 
+def stored_path(data_directory: Path, digest: str) -> Path:
+    """The file that holds a block of a snapshot; whoever changes it damages every snapshot that holds the block."""
+    return data_directory / "blocks" / digest[:2] / digest
+
+
 def write_sparse(descriptor: int, offset: int, content: bytes) -> None:
     """Every non-zero page of `content` is written at `offset`; zero pages are left as the holes they were."""
     start: int | None = None
@@ -127,7 +132,7 @@ class BlockStore:
         return digest
 
     def _block_path(self, digest: str) -> Path:
-        return self._data_directory / "blocks" / digest[:2] / digest
+        return stored_path(self._data_directory, digest)
 
 
 def changed_indexes(before: Blocks, after: Blocks) -> set[int]:

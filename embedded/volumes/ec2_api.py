@@ -132,6 +132,7 @@ class Ec2Api(EC2Response):
             iops=self._get_param("Iops"),
             throughput=self._get_param("Throughput"),
             multi_attach_enabled=self._get_param("MultiAttachEnabled"),
+            initialization_mibps=self._get_param("VolumeInitializationRate"),
             tags=self._tags_for("volume"),
         )
         return ActionResult(self.operations.volumes.create(self.ec2_backend, request, self._get_param("ClientToken")))

@@ -52,6 +52,7 @@ class EbsVolume(Volume):
         self.last_captured: Blocks = origin.blocks if origin else {}
         """What the newest snapshot of this volume, or the one it came from, consists of."""
         self.snapshot_taken_at: float | None = None
+        self.volume_initialization_rate: int | None = None
         store.create_image(self.id, int(self.size), self.last_captured)
 
     @property

@@ -11,6 +11,9 @@ from embedded.volumes import announcements, kms
 from embedded.volumes.plane import FAIL, STICK, Plane, check_tags, completed
 from embedded.volumes.resources import AVAILABLE, CREATING, EbsSnapshot, EbsVolume, SourceSnapshot, default_key_arn
 
+_TYPES_WITH_IOPS = ("gp3", "io1", "io2")
+_INITIALIZATION_MIBPS = range(100, 301)
+
 
 @dataclass(frozen=True)
 class VolumeRequest:
@@ -25,6 +28,7 @@ class VolumeRequest:
     iops: int | None = None
     throughput: int | None = None
     multi_attach_enabled: bool | None = None
+    initialization_mibps: int | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -76,6 +80,7 @@ class Volumes:
         if backend.get_zone_by_name(request.zone) is None:
             raise EC2ClientError("InvalidZone.NotFound", f"The zone '{request.zone}' does not exist.")
         check_tags(request.tags)
+        _check_performance(request)
         origin = self._origin(backend, request)
         request = _encrypted_as_aws_would(backend, request, origin)
         volume: EbsVolume = backend.create_volume(
@@ -90,6 +95,7 @@ class Volumes:
             multi_attach_enabled=request.multi_attach_enabled,
         )
         volume.phase = CREATING
+        volume.volume_initialization_rate = request.initialization_mibps
         volume.add_tags(dict(request.tags))
         return volume
 
@@ -123,6 +129,26 @@ class Volumes:
             announcements.volume_failed(volume, cause)
         else:
             announcements.volume_created(volume)
+
+
+def _check_performance(request: VolumeRequest) -> None:
+    """The type takes what the request says of its speed; EC2's refusal if not. moto would take anything."""
+    volume_type = request.volume_type or "gp2"
+    if request.iops is not None and volume_type not in _TYPES_WITH_IOPS:
+        raise EC2ClientError(
+            "InvalidParameterCombination", f"The parameter iops is not supported for {volume_type} volumes."
+        )
+    if request.iops is None and volume_type in _TYPES_WITH_IOPS[1:]:
+        raise EC2ClientError("MissingParameter", f"The parameter iops must be specified for {volume_type} volumes.")
+    if request.throughput is not None and volume_type != "gp3":
+        raise EC2ClientError(
+            "InvalidParameterCombination", f"The parameter throughput is not supported for {volume_type} volumes."
+        )
+    rate = request.initialization_mibps
+    if rate is not None and (request.snapshot_id is None or int(rate) not in _INITIALIZATION_MIBPS):
+        raise EC2ClientError(
+            "InvalidParameterValue", "The volume initialization rate is 100 to 300 MiB/s, of volumes from snapshots."
+        )
 
 
 def _encrypted_as_aws_would(backend: Any, request: VolumeRequest, origin: EbsSnapshot | None) -> VolumeRequest:

@@ -14,6 +14,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import IncompleteReadError, ReadTimeoutError, ResponseStreamingError
@@ -252,7 +253,16 @@ def _sha256(data: bytes) -> str:
     return base64.b64encode(hashlib.sha256(data).digest()).decode()
 
 
-def compare(source: SnapshotBlocks, restored: SnapshotBlocks, *, budget_blocks: int) -> tuple[Assertion, ...]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """What was compared: the assertions, where the source holds data, and the checksum of each block read of it."""
+
+    assertions: tuple[Assertion, ...]
+    source_blocks: BlockSet
+    source_checksums: Mapping[int, str]
+
+
+def compare(source: SnapshotBlocks, restored: SnapshotBlocks, *, budget_blocks: int) -> Comparison:
     """What reading both snapshots says: the same blocks hold data, and the blocks read have the same content.
 
     At most `budget_blocks` block indexes are read; a sample is called a sample.
@@ -260,10 +270,11 @@ def compare(source: SnapshotBlocks, restored: SnapshotBlocks, *, budget_blocks: 
     layout = side_by_side((i for i, _ in source.indexes()), (i for i, _ in restored.indexes()))
     lone = spread(layout.only_source, budget_blocks // 4), spread(layout.only_restored, budget_blocks // 4)
     shared = spread(layout.shared, budget_blocks - sum(map(len, lone)))
-    return judged(
-        layout,
-        source=source.checksums([*lone[0], *shared]),
-        restored=restored.checksums([*lone[1], *shared]),
+    of_source = source.checksums([*lone[0], *shared])
+    return Comparison(
+        assertions=judged(layout, source=of_source, restored=restored.checksums([*lone[1], *shared])),
+        source_blocks=BlockSet(chain(layout.shared, layout.only_source)),
+        source_checksums=of_source,
     )
 
 

@@ -83,6 +83,14 @@ _DATABASE_AND_CLUSTER: Mapping[str, str] = {
     "is_public": "PubliclyAccessible",
     "copies_tags_to_snapshots": "CopyTagsToSnapshot",
     "log_exports": "EnabledCloudwatchLogsExports",
+    "backup_window": "PreferredBackupWindow",
+    "maintenance_window": "PreferredMaintenanceWindow",
+    "auto_minor_upgrade": "AutoMinorVersionUpgrade",
+    "has_performance_insights": "PerformanceInsightsEnabled",
+    "performance_insights_key_id": "PerformanceInsightsKMSKeyId",
+    "performance_insights_retention_days": "PerformanceInsightsRetentionPeriod",
+    "database_insights_mode": "DatabaseInsightsMode",
+    "lifecycle_support": "EngineLifecycleSupport",
 }
 _DATABASE: Mapping[str, str] = {
     **_DATABASE_AND_CLUSTER,
@@ -108,7 +116,26 @@ _CLUSTER: Mapping[str, str] = {
     "availability_zones": "AvailabilityZones",
     "backtrack_window_seconds": "BacktrackWindow",
 }
-"""Our name for what AWS calls so, where the value is taken as it is."""
+_MEMBER: Mapping[str, str] = {
+    ours: theirs
+    for ours, theirs in _DATABASE.items()
+    if ours
+    in {
+        "auto_minor_upgrade",
+        "ca_certificate",
+        "has_performance_insights",
+        "is_public",
+        "monitoring_interval_seconds",
+        "monitoring_role_arn",
+        "performance_insights_key_id",
+        "performance_insights_retention_days",
+    }
+}
+"""What a member of a cluster has for itself, beside its class and its place in the order of promotion."""
+
+_VOLUME_OF_INSTANCE = ("volume_type", "size_gib", "iops", "throughput_mibps", "kms_key_id")
+_NOT_THE_USERS = ("aws:", "holdfast:")
+"""How the tags begin that AWS or Holdfast set; nobody may give the former, and the latter say what is no longer so."""
 
 
 class Inventory:
@@ -122,10 +149,10 @@ class Inventory:
 
     def resources(self) -> Iterator[Resource]:
         """Every volume, instance, database and cluster, complete: an answer that stops early raises."""
+        volumes = tuple(map(self._of_volume, self._volumes()))
         for instance in self._instances():
-            yield self._of_instance(instance)
-        for volume in self._volumes():
-            yield self._of_volume(volume)
+            yield self._of_instance(instance, volumes)
+        yield from volumes
         databases = tuple(self._databases())
         for database in databases:
             yield self._of_database(database)
@@ -141,7 +168,10 @@ class Inventory:
             case Kind.VOLUME:
                 found = map(self._of_volume, self._volumes([{"Name": "volume-id", "Values": [key.id]}]))
             case Kind.INSTANCE:
-                found = map(self._of_instance, self._instances([{"Name": "instance-id", "Values": [key.id]}]))
+                attached = [{"Name": "attachment.instance-id", "Values": [key.id]}]
+                volumes = tuple(map(self._of_volume, self._volumes(attached)))
+                instances = self._instances([{"Name": "instance-id", "Values": [key.id]}])
+                found = (self._of_instance(instance, volumes) for instance in instances)
             case Kind.DATABASE:
                 found = map(self._of_database, self._databases([{"Name": "db-instance-id", "Values": [key.id]}]))
             case Kind.CLUSTER:
@@ -204,10 +234,12 @@ class Inventory:
             size_gib=volume.get("Size"),
             # A volume attached to several instances is judged by the first: EBS snapshots it once all the same.
             belongs_to=attachments[0]["instance_id"] if attachments else None,
-            configuration=_taken(volume, _VOLUME) | {"attachments": attachments},
+            configuration=_taken(volume, _VOLUME)
+            | {"attachments": attachments}
+            | _if_any("tags", _of_the_user(volume.get("Tags"))),
         )
 
-    def _of_instance(self, instance: Mapping[str, Any]) -> Resource:
+    def _of_instance(self, instance: Mapping[str, Any], volumes: Sequence[Resource]) -> Resource:
         devices = {
             mapping["Ebs"]["VolumeId"]: mapping["DeviceName"]
             for mapping in instance.get("BlockDeviceMappings", ())
@@ -222,9 +254,11 @@ class Inventory:
             | {
                 "availability_zone": instance.get("Placement", {}).get("AvailabilityZone"),
                 "devices": devices,
+                "volumes": {volume.key.id: _of_one_volume(volume) for volume in volumes if volume.key.id in devices},
                 "security_groups": [group["GroupId"] for group in instance.get("SecurityGroups", ())],
                 "instance_profile": instance.get("IamInstanceProfile", {}).get("Arn"),
-            },
+            }
+            | _if_any("tags", _of_the_user(instance.get("Tags"))),
         )
 
     def _of_database(self, database: Mapping[str, Any]) -> Resource:
@@ -244,20 +278,18 @@ class Inventory:
                 "parameter_group": _first(database.get("DBParameterGroups"), "DBParameterGroupName"),
                 "option_group": _first(database.get("OptionGroupMemberships"), "OptionGroupName"),
                 "promotion_tier": database.get("PromotionTier"),
-            },
+            }
+            | _if_any(
+                "processor_features",
+                {feature["Name"]: feature["Value"] for feature in database.get("ProcessorFeatures", ())},
+            ),
         )
 
     def _of_cluster(self, cluster: Mapping[str, Any], databases: Sequence[Mapping[str, Any]]) -> Resource:
         by_id = {database["DBInstanceIdentifier"]: database for database in databases}
         listed = cluster.get("DBClusterMembers", ())
         members = [
-            {
-                "id": member["DBInstanceIdentifier"],
-                "is_writer": member.get("IsClusterWriter", False),
-                "promotion_tier": member.get("PromotionTier"),
-                "instance_class": by_id.get(member["DBInstanceIdentifier"], {}).get("DBInstanceClass"),
-                "availability_zone": by_id.get(member["DBInstanceIdentifier"], {}).get("AvailabilityZone"),
-            }
+            _of_member(member, by_id.get(member["DBInstanceIdentifier"], {}))
             for member in sorted(listed, key=lambda member: not member.get("IsClusterWriter", False))
         ]
         size_gib = cluster.get("AllocatedStorage", 0)
@@ -276,7 +308,8 @@ class Inventory:
                 "members": members,
                 "option_group": _first(cluster.get("DBClusterOptionGroupMemberships"), "DBClusterOptionGroupName"),
                 "serverless_capacity": _taken(
-                    cluster.get("ServerlessV2ScalingConfiguration", {}), {"min": "MinCapacity", "max": "MaxCapacity"}
+                    cluster.get("ServerlessV2ScalingConfiguration", {}),
+                    {"min": "MinCapacity", "max": "MaxCapacity", "pause_after_seconds": "SecondsUntilAutoPause"},
                 )
                 or None,
             },
@@ -292,14 +325,48 @@ def _taken(described: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, 
 
 
 def _of_both(described: Mapping[str, Any]) -> dict[str, Any]:
+    secret = described.get("MasterUserSecret", {})
+    domains = [membership["Domain"] for membership in described.get("DomainMemberships", ()) if "Domain" in membership]
     return {
         "security_groups": [group["VpcSecurityGroupId"] for group in described.get("VpcSecurityGroups", ())],
         "roles": [
             {"arn": role["RoleArn"], "feature": role.get("FeatureName", "")}
             for role in described.get("AssociatedRoles", ())
         ],
-        "master_secret_arn": described.get("MasterUserSecret", {}).get("SecretArn"),
+        "master_secret_arn": secret.get("SecretArn"),
+        **_if_any("master_secret_key_id", secret.get("KmsKeyId")),
+        # Only to warn of: nobody joins a domain without the secrets of one who may.
+        **_if_any("domains", domains),
+        **_if_any("tags", _of_the_user(described.get("TagList"))),
     }
+
+
+def _of_member(member: Mapping[str, Any], database: Mapping[str, Any]) -> dict[str, Any]:
+    """A member of a cluster: its place there, and what it has for itself."""
+    return {
+        "id": member["DBInstanceIdentifier"],
+        "is_writer": member.get("IsClusterWriter", False),
+        "promotion_tier": member.get("PromotionTier"),
+        "instance_class": database.get("DBInstanceClass"),
+        "availability_zone": database.get("AvailabilityZone"),
+        "parameter_group": _first(database.get("DBParameterGroups"), "DBParameterGroupName"),
+        **_taken(database, _MEMBER),
+    }
+
+
+def _of_one_volume(volume: Resource) -> dict[str, Any]:
+    """What an instance's configuration keeps of a volume: enough to make it again."""
+    kept = {name: volume.configuration[name] for name in _VOLUME_OF_INSTANCE if name in volume.configuration}
+    return kept | _if_any("tags", volume.configuration.get("tags"))
+
+
+def _of_the_user(listed: Sequence[Mapping[str, str]] | None) -> dict[str, str]:
+    return {key: value for key, value in _tags(listed).items() if not key.startswith(_NOT_THE_USERS)}
+
+
+def _if_any(name: str, value: object) -> dict[str, Any]:
+    """The value under its name, and nothing where there is none: most resources have none, and rows should be small."""
+    return {name: value} if value else {}
 
 
 def _first(memberships: Sequence[Mapping[str, Any]] | None, name: str) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
@@ -15,7 +16,17 @@ from functions.aws.permissions import Permission
 from functions.core.coverage import REHEARSAL_TAG
 from functions.core.errors import AwsBusy, Unsafe
 from functions.core.resources import Kind
-from functions.core.restores import EXPIRES_TAG, NAME_PREFIX, Restored, RestoreOrder, RestoreState, name_of, tags
+from functions.core.restores import (
+    EXPIRES_TAG,
+    NAME_PREFIX,
+    Leftover,
+    Restored,
+    RestoreOrder,
+    RestoreState,
+    expiry,
+    name_of,
+    tags,
+)
 from functions.core.snapshots import State
 
 if TYPE_CHECKING:
@@ -77,6 +88,7 @@ PERMISSIONS: Mapping[str, tuple[Permission, ...]] = {
         ),
     ),
     "look": (_LOOK,),
+    "leftovers": (_LOOK,),
     "remove": (
         _LOOK,
         Permission(
@@ -238,6 +250,29 @@ class VolumeRestores:
             except ClientError as refused:
                 if code_of(refused) != "InvalidSnapshot.NotFound":
                     raise
+
+    def leftovers(self) -> Iterator[Leftover]:
+        """Every volume and every proof here that carries a rehearsal's name and tag."""
+        named: list[FilterTypeDef] = [
+            {"Name": "tag-key", "Values": [REHEARSAL_TAG]},
+            {"Name": "tag:Name", "Values": [f"{NAME_PREFIX}*"]},
+        ]
+        for volume in self._described(named):
+            if volume.get("State") not in ("deleting", "deleted"):
+                yield self._leftover(volume["VolumeId"], volume, volume["CreateTime"], is_proof=False)
+        for snapshot in self._snapshots([*named, {"Name": "tag-key", "Values": [PROOF_TAG]}]):
+            yield self._leftover(snapshot["SnapshotId"], snapshot, snapshot["StartTime"], is_proof=True)
+
+    def _leftover(self, id: str, described: Mapping[str, Any], created_at: datetime, *, is_proof: bool) -> Leftover:
+        carried = _tags_of(described)
+        return Leftover(
+            id=id,
+            kind=self.kind,
+            rehearsal_id=carried.get(REHEARSAL_TAG, ""),
+            created_at=created_at,
+            expires_at=expiry(carried),
+            is_proof=is_proof,
+        )
 
     def _found(self, order: RestoreOrder, snapshot_id: str) -> Mapping[str, Any] | None:
         filters: list[FilterTypeDef] = [

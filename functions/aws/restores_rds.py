@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
@@ -17,9 +18,11 @@ from functions.core.resources import Kind
 from functions.core.restores import (
     EXPIRES_TAG,
     NAME_PREFIX,
+    Leftover,
     Restored,
     RestoreOrder,
     RestoreState,
+    expiry,
     name_of,
     tags,
 )
@@ -145,6 +148,16 @@ PERMISSIONS: Mapping[str, tuple[Permission, ...]] = {
             why="RDS looks at the key of Secrets Manager with the caller's rights",
         ),
     ),
+    "leftovers": (
+        Permission(
+            actions=("rds:DescribeDBInstances", "rds:DescribeDBClusters"),
+            resources=(
+                "arn:{partition}:rds:{region}:{account}:db:*",
+                "arn:{partition}:rds:{region}:{account}:cluster:*",
+            ),
+            why="RDS filters by exact names only; what is not a rehearsal's is passed over",
+        ),
+    ),
     "remove": (
         _LOOK,
         Permission(
@@ -169,6 +182,9 @@ _STATES: Mapping[str, RestoreState] = {
 }
 """Words of RDS that end the wait. Every other one is CREATING with the word as its message: it may be a step that was
 added to RDS yesterday, and the rehearsal has its own time limit."""
+
+INITIALIZING = "Initializing"
+"""While RDS says this of the storage, every first read of a block comes from the snapshot and is slow."""
 
 _UNDER_WAY = frozenset(
     {"creating", "backing-up", "modifying", "resetting-master-credentials", "configuring-iam-database-auth"}
@@ -240,6 +256,15 @@ class DatabaseRestores:
         """
         return _instance_removed(self._rds, restored.id, DeleteAutomatedBackups=True)
 
+    def leftovers(self) -> Iterator[Leftover]:
+        """Every instance here that carries a rehearsal's name and tag and is no member of a cluster."""
+        with translated("rds:DescribeDBInstances"):
+            for page in self._rds.get_paginator("describe_db_instances").paginate():
+                for instance in page["DBInstances"]:
+                    if not instance.get("DBClusterIdentifier"):
+                        identifier = instance.get("DBInstanceIdentifier", "")
+                        yield from _leftover(self.kind, identifier, instance, instance.get("InstanceCreateTime"))
+
     def _begun(self, order: RestoreOrder, snapshot_id: str) -> Restored:
         identifier = name_of(order.rehearsal_id, snapshot_id)
         instance_class = order.configuration.get("instance_class")
@@ -305,7 +330,8 @@ class ClusterRestores:
             return replace(seen, state=RestoreState.CREATING, message="its member is being created")
         member_state = _state(member["DBInstanceStatus"])
         if member_state is not RestoreState.AVAILABLE:
-            return replace(seen, state=member_state, message=f"its member is {member['DBInstanceStatus']}")
+            word = member["DBInstanceStatus"]
+            return replace(seen, state=member_state, word=word, message=f"its member is {word}")
         if seen.secret_arn:
             return seen
         return _with_secret(
@@ -338,6 +364,14 @@ class ClusterRestores:
                     if code_of(refused) not in ("DBClusterNotFoundFault", "InvalidDBClusterStateFault"):
                         raise
         return RestoreState.CREATING
+
+    def leftovers(self) -> Iterator[Leftover]:
+        """Every cluster here that carries a rehearsal's name and tag; its members go with it."""
+        with translated("rds:DescribeDBClusters"):
+            for page in self._rds.get_paginator("describe_db_clusters").paginate():
+                for cluster in page["DBClusters"]:
+                    identifier = cluster.get("DBClusterIdentifier", "")
+                    yield from _leftover(self.kind, identifier, cluster, cluster.get("ClusterCreateTime"))
 
     def _begun(self, order: RestoreOrder, snapshot_id: str) -> Restored:
         identifier = name_of(order.rehearsal_id, snapshot_id)
@@ -417,6 +451,8 @@ def _seen(restored: Restored, described: Mapping[str, Any], *, word: str, endpoi
         port=endpoint.get("Port"),
         engine=described.get("Engine"),
         secret_arn=secret.get("SecretArn") if secret.get("SecretStatus") in _READABLE else None,
+        word=word,
+        is_warm=described.get("StorageOperationStatus") != INITIALIZING if word == "available" else None,
         message="" if word == "available" or word in _UNDER_WAY else f"RDS says {word}",
     )
 
@@ -490,6 +526,22 @@ def _creating(order: RestoreOrder, identifier: str, snapshot_id: str) -> Restore
     return Restored(
         id=identifier, snapshot_id=snapshot_id, kind=order.kind, region=order.region, state=RestoreState.CREATING
     )
+
+
+def _leftover(
+    kind: Kind, identifier: str, described: Mapping[str, Any], created_at: datetime | None
+) -> Iterator[Leftover]:
+    """What a rehearsal made, if it did; RDS says no time of creation while it is only just creating."""
+    carried = _tags_of(described)
+    is_ours = identifier.startswith(NAME_PREFIX) and REHEARSAL_TAG in carried
+    if is_ours and created_at is not None:
+        yield Leftover(
+            id=identifier,
+            kind=kind,
+            rehearsal_id=carried[REHEARSAL_TAG],
+            created_at=created_at,
+            expires_at=expiry(carried),
+        )
 
 
 def _member_of(cluster_identifier: str) -> str:

@@ -182,7 +182,7 @@ def test_a_digest_stays_within_its_budget_and_is_spread_evenly():
 def test_a_volume_restored_from_its_snapshot_is_fit():
     content = {0: block("a"), 5: block("b"), 9: EMPTY}
     ebs = Ebs({"source": content, "restored": dict(content)})
-    evidence = judge(compare(ebs.of("source"), ebs.of("restored"), budget_blocks=100))
+    evidence = judge(compare(ebs.of("source"), ebs.of("restored"), budget_blocks=100).assertions)
     assert evidence.fitness is Fitness.FIT
     assert [a.detail for a in evidence.assertions] == [
         "3 blocks in both, 0 only in the source, 0 only in the restored",
@@ -192,20 +192,20 @@ def test_a_volume_restored_from_its_snapshot_is_fit():
 
 def test_one_differing_block_is_unfit_and_named():
     ebs = Ebs({"source": {0: block("a"), 5: block("b")}, "restored": {0: block("a"), 5: block("c")}})
-    _, content = compare(ebs.of("source"), ebs.of("restored"), budget_blocks=100)
+    _, content = compare(ebs.of("source"), ebs.of("restored"), budget_blocks=100).assertions
     assert content.held is False
     assert "1 of the compared blocks differ: block 5;" in content.detail
 
 
 def test_a_lost_block_is_unfit_unless_it_held_zeros():
     ebs = Ebs({"source": {0: block("a"), 5: EMPTY, 6: block("b")}, "restored": {0: block("a"), 7: EMPTY}})
-    same, content = compare(ebs.of("source"), ebs.of("restored"), budget_blocks=100)
+    same, content = compare(ebs.of("source"), ebs.of("restored"), budget_blocks=100).assertions
     assert same.held is False
     assert same.detail.endswith("2 only in the source, 1 only in the restored; not empty: block 6")
     assert content.held is True
 
     del ebs.snapshots["source"][6]
-    same, _ = compare(ebs.of("source"), ebs.of("restored"), budget_blocks=100)
+    same, _ = compare(ebs.of("source"), ebs.of("restored"), budget_blocks=100).assertions
     assert same.held is True
     assert "which hold zeros" in same.detail
 
@@ -213,7 +213,7 @@ def test_a_lost_block_is_unfit_unless_it_held_zeros():
 def test_a_sample_is_called_a_sample():
     content = dict.fromkeys(range(20), EMPTY)
     ebs = Ebs({"source": content, "restored": content}, page_blocks=50)
-    _, assertion = compare(ebs.of("source"), ebs.of("restored"), budget_blocks=8)
+    _, assertion = compare(ebs.of("source"), ebs.of("restored"), budget_blocks=8).assertions
     assert assertion.held is True
     assert assertion.detail == "compared 8 of 20 blocks, a sample (4,194,304 bytes)"
     assert Counter(id for id, _ in ebs.reads) == {"source": 8, "restored": 8}
@@ -221,7 +221,7 @@ def test_a_sample_is_called_a_sample():
 
 def test_many_blocks_in_one_snapshot_only_leave_the_question_open_when_the_budget_ends():
     ebs = Ebs({"source": dict.fromkeys(range(40), EMPTY), "restored": {0: EMPTY}}, page_blocks=50)
-    same, content = compare(ebs.of("source"), ebs.of("restored"), budget_blocks=8)
+    same, content = compare(ebs.of("source"), ebs.of("restored"), budget_blocks=8).assertions
     assert same.held is None
     assert "2 of those 39 were read" in same.detail
     assert content.held is True
@@ -231,7 +231,7 @@ def test_many_blocks_in_one_snapshot_only_leave_the_question_open_when_the_budge
 @pytest.mark.parametrize(("budget", "indexes"), [(0, [1, 2, 3]), (100, [])])
 def test_nothing_compared_proves_nothing(budget: int, indexes: list[int]):
     ebs = Ebs({"source": dict.fromkeys(indexes, EMPTY), "restored": dict.fromkeys(indexes, EMPTY)})
-    _, content = compare(ebs.of("source"), ebs.of("restored"), budget_blocks=budget)
+    _, content = compare(ebs.of("source"), ebs.of("restored"), budget_blocks=budget).assertions
     assert content.held is None
 
 

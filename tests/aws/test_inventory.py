@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any, cast
 
 import pytest
 
+from functions.aws import inventory as inventory_of
 from functions.aws.clients import Clients
 from functions.aws.inventory import PERMISSIONS, Inventory
 from functions.core.errors import HoldfastError, ResourceGone
 from functions.core.resources import Kind, Resource, ResourceKey
-from tests.aws.moto_world import ACCOUNT, HOME, make_pages_small, new_session, refusal
+from tests.aws.moto_world import ACCOUNT, HOME, LOADER, make_pages_small, new_session, refusal
 
 
 @pytest.fixture
@@ -196,3 +198,78 @@ def test_the_inventory_calls_what_it_declares(clients: Clients) -> None:
         clients.retrying(service, HOME).meta.events.register_first(f"before-call.{service}", record)
     seen(clients)
     assert called == {action for permission in PERMISSIONS["resources"] for action in permission.actions}
+
+
+def test_the_tags_of_the_user_are_kept_and_those_that_nobody_may_give_are_not(clients: Clients) -> None:
+    tags = {"team": "shop", "holdfast:policy": "gold"}
+    listed = [{"Key": name, "Value": value} for name, value in tags.items()]
+    make_database(clients, "orders", Tags=listed)
+    make_cluster(clients, "stock", Tags=listed)
+    clients.retrying("ec2", HOME).create_volume(
+        AvailabilityZone=f"{HOME}a", Size=8, TagSpecifications=[{"ResourceType": "volume", "Tags": listed}]
+    )
+
+    def tag_as_cloudformation_does(parsed: Any, **_: Any) -> None:
+        parsed["DBInstances"][0]["TagList"].append({"Key": "aws:cloudformation:stack-name", "Value": "shop"})
+
+    change_answers(clients, "DescribeDBInstances", tag_as_cloudformation_does)
+    resources = seen(clients).values()
+    assert [resource.configuration["tags"] for resource in resources] == [{"team": "shop"}] * 3
+
+
+def test_an_instance_keeps_how_each_of_its_volumes_was_made(clients: Clients) -> None:
+    ec2 = clients.retrying("ec2", HOME)
+    instance_id = ec2.run_instances(ImageId="ami-12c6146b", MinCount=1, MaxCount=1)["Instances"][0]["InstanceId"]
+    volume_id = ec2.create_volume(AvailabilityZone=f"{HOME}a", Size=9, VolumeType="gp3", Iops=4000)["VolumeId"]
+    ec2.attach_volume(VolumeId=volume_id, InstanceId=instance_id, Device="/dev/sdf")
+    ec2.create_volume(AvailabilityZone=f"{HOME}a", Size=8)
+    inventory = Inventory(region=HOME, account=ACCOUNT, clients=clients)
+    volumes = inventory.configuration(key(Kind.INSTANCE, instance_id))["volumes"]
+    assert len(volumes) == 2
+    assert volumes[volume_id] == {"volume_type": "gp3", "size_gib": 9, "iops": 4000}
+
+
+def test_a_member_keeps_what_it_has_for_itself(clients: Clients) -> None:
+    make_cluster(clients, "orders")
+    make_database(
+        clients, "orders-1", Engine="aurora-postgresql", DBClusterIdentifier="orders", DBInstanceClass="db.r6g.large"
+    )
+    (member,) = cast(list[Any], seen(clients)[f"cluster/{HOME}/orders"].configuration["members"])
+    assert {"parameter_group", "promotion_tier", "auto_minor_upgrade", "ca_certificate"} <= set(member)
+
+
+@pytest.mark.parametrize(
+    ("table", "service", "shape"),
+    [
+        (inventory_of._VOLUME, "ec2", "Volume"),
+        (inventory_of._INSTANCE, "ec2", "Instance"),
+        (inventory_of._DATABASE, "rds", "DBInstance"),
+        (inventory_of._MEMBER, "rds", "DBInstance"),
+        (inventory_of._CLUSTER, "rds", "DBCluster"),
+    ],
+    ids=["volume", "instance", "database", "member", "cluster"],
+)
+def test_every_name_is_one_that_aws_answers(table: Mapping[str, str], service: str, shape: str) -> None:
+    assert set(table.values()) <= set(LOADER.load_service_model(service, "service-2")["shapes"][shape]["members"])
+
+
+def test_domains_and_processors_are_kept_where_there_are_any(clients: Clients) -> None:
+    make_database(clients, "orders")
+    make_database(clients, "stock")
+
+    def join(parsed: Any, **_: Any) -> None:
+        orders = next(one for one in parsed["DBInstances"] if one["DBInstanceIdentifier"] == "orders")
+        orders["DomainMemberships"] = [{"Domain": "d-1234567890", "Status": "joined"}]
+        orders["ProcessorFeatures"] = [{"Name": "coreCount", "Value": "2"}]
+        orders["MasterUserSecret"] = {"SecretArn": "arn of a secret", "KmsKeyId": "arn of a key"}
+
+    change_answers(clients, "DescribeDBInstances", join)
+    resources = seen(clients)
+    kept = {
+        "domains": ["d-1234567890"],
+        "processor_features": {"coreCount": "2"},
+        "master_secret_arn": "arn of a secret",
+        "master_secret_key_id": "arn of a key",
+    }
+    assert kept.items() <= resources[f"database/{HOME}/orders"].configuration.items()
+    assert not {"domains", "processor_features", "tags"} & set(resources[f"database/{HOME}/stock"].configuration)

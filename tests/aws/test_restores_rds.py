@@ -241,6 +241,8 @@ def test_an_available_database_is_asked_for_its_secret_and_waited_for(databases:
         port=5432,
         engine="postgres",
         secret_arn=SECRET["SecretArn"],
+        word="available",
+        is_warm=True,
     )
 
 

@@ -18,7 +18,7 @@ from pg8000.exceptions import DatabaseError
 from pg8000.native import Connection
 
 from embedded.databases import certificates, connection, programs
-from embedded.databases.doorway import ADDRESS, Doorway
+from embedded.databases.doorway import Doorway
 from embedded.databases.images import Images
 from embedded.databases.server import Server, ServerError
 
@@ -223,7 +223,7 @@ def test_a_server_that_cannot_start_shows_the_end_of_its_log(ground: Path, serve
 
 def test_the_endpoint_proves_who_it_is(doorway: tuple[Doorway, Path]) -> None:
     door, authority = doorway
-    endpoint = {"Address": ADDRESS, "Port": door.port}
+    endpoint = {"Address": door.address, "Port": door.port}
     with connection(endpoint, "holdfast", PASSWORD, database="shop", authority=authority) as connected:
         assert connected.run("SELECT current_user::text, current_database()::text") == [["holdfast", "shop"]]
 
@@ -233,7 +233,7 @@ def test_a_stranger_authority_does_not_trust_the_endpoint(tmp_path: Path, doorwa
     stranger = certificates.make(tmp_path).authority
     with (
         pytest.raises(ssl.SSLCertVerificationError),
-        connection({"Address": ADDRESS, "Port": door.port}, "holdfast", PASSWORD, authority=stranger),
+        connection({"Address": door.address, "Port": door.port}, "holdfast", PASSWORD, authority=stranger),
     ):
         pass
 
@@ -241,12 +241,12 @@ def test_a_stranger_authority_does_not_trust_the_endpoint(tmp_path: Path, doorwa
 def test_a_client_without_tls_is_turned_away(doorway: tuple[Doorway, Path]) -> None:
     door, _ = doorway
     with pytest.raises(DatabaseError, match="encrypted connections only"):
-        Connection("holdfast", host=ADDRESS, port=door.port, password=PASSWORD, database="shop", ssl_context=False)
+        Connection("holdfast", host=door.address, port=door.port, password=PASSWORD, database="shop", ssl_context=False)
 
 
 def test_the_master_user_is_no_superuser_but_owns_the_databases(doorway: tuple[Doorway, Path]) -> None:
     door, _ = doorway
-    with connection({"Address": ADDRESS, "Port": door.port}, "holdfast", PASSWORD, database="shop") as connected:
+    with connection({"Address": door.address, "Port": door.port}, "holdfast", PASSWORD, database="shop") as connected:
         assert connected.run("SELECT rolsuper FROM pg_roles WHERE rolname = 'holdfast'") == [[False]]
         connected.run("CREATE TABLE mine (id int)")
         connected.run("CREATE ROLE application LOGIN")
@@ -256,13 +256,13 @@ def test_the_port_stays_when_the_server_restarts(server: Server, doorway: tuple[
     door, _ = doorway
     server.stop()
     server.start()
-    with connection({"Address": ADDRESS, "Port": door.port}, "holdfast", PASSWORD) as connected:
+    with connection({"Address": door.address, "Port": door.port}, "holdfast", PASSWORD) as connected:
         assert connected.run("SELECT 1") == [[1]]
 
 
 def test_a_new_password_replaces_the_old_one(server: Server, doorway: tuple[Doorway, Path]) -> None:
     door, _ = doorway
-    endpoint = {"Address": ADDRESS, "Port": door.port}
+    endpoint = {"Address": door.address, "Port": door.port}
     server.set_master_password("holdfast", "quite'another")
     with connection(endpoint, "holdfast", "quite'another") as connected:
         assert connected.run("SELECT 1") == [[1]]

@@ -54,9 +54,17 @@ def test_there_is_a_disk_of_every_kind() -> None:
 
 def test_the_disks_hold_the_sample_files() -> None:
     expected = sorted(hashlib.sha256(content).hexdigest() for content in sample_files().values())
-    for disk in disks.DISKS.values():
-        for file_system in disk.file_systems:
+    for name in ("ext4", "xfs", "btrfs", "ntfs", "gpt"):
+        for file_system in disks.DISKS[name].file_systems:
             assert sorted(file_system.files.values()) == expected
+
+
+def test_the_disks_of_a_database_differ_by_one_segment_of_its_log() -> None:
+    (whole,), (lost,) = (disks.DISKS[name].file_systems for name in ("postgresql", "postgresql-without-log"))
+    (segment,) = whole.files.keys() - lost.files.keys()
+    assert segment.startswith("pgdata/pg_wal/00000001")
+    assert not lost.files.keys() - whole.files.keys()
+    assert [name for name in lost.files if name.startswith("pgdata/pg_wal/")]
 
 
 def test_all_disks_together_stay_small() -> None:
