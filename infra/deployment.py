@@ -35,7 +35,7 @@ def add_stacks(app: App, deployment: Deployment) -> None:
     backup = BackupStack(app, "HoldfastBackup", deployment=deployment, ledger=memory.ledger, env=at(home))
     recoveries = {
         region: RecoveryStack(app, f"HoldfastRecovery-{region}", deployment=deployment, env=at(region))
-        for region in deployment.copies
+        for region in deployment.regions
     }
 
     for region, watch in watches.items():
@@ -45,4 +45,6 @@ def add_stacks(app: App, deployment: Deployment) -> None:
     backup.add_stack_dependency(watches[home], "its functions publish to the topic")
     for region, recovery in recoveries.items():
         recovery.add_stack_dependency(watches[region], "its functions publish to the topic")
-        recovery.add_stack_dependency(memory, "its functions read the replica of the ledger")
+        recovery.add_stack_dependency(memory, "its functions read the ledger or its replica")
+        if region == home:
+            recovery.add_stack_dependency(backup, "its functions publish to the bus")

@@ -15,13 +15,17 @@ from functions.aws import (
     database_checks,
     ebs_volumes,
     ec2_instances,
+    executions,
     health,
     inventory,
     metrics,
     rds_clusters,
     rds_databases,
+    recoveries_ebs,
+    recovery_permissions_rds,
     restores_ebs,
     restores_rds,
+    swaps_rds,
 )
 from functions.aws.permissions import Permission
 
@@ -43,6 +47,7 @@ class Spec:
     memory_mib: int = 256
     permissions: tuple[Permission, ...] = ()
     reach: Reach = Reach.HERE
+    reads_content: bool = False
 
     @property
     def name(self) -> str:
@@ -60,7 +65,7 @@ class Spec:
 
 _SNAPSHOTS = (ebs_volumes, ec2_instances, rds_databases, rds_clusters)
 
-_JOIN_NETWORK = Permission(
+JOIN_NETWORK = Permission(
     actions=(
         "ec2:AssignPrivateIpAddresses",
         "ec2:CreateNetworkInterface",
@@ -72,6 +77,7 @@ _JOIN_NETWORK = Permission(
     resources=("*",),
     why="not called: Lambda joins the function to its network with these, and asks for them on every resource",
 )
+"""Of a function that is put into a network, and only where there is one."""
 
 
 def _once(permissions: Iterable[Permission]) -> tuple[Permission, ...]:
@@ -94,6 +100,11 @@ def _of_snapshots(*calls: str) -> tuple[Permission, ...]:
 def _of_restores(*calls: str) -> tuple[Permission, ...]:
     """What the calls need for volumes and for databases; proofs are of volumes only."""
     adapters = (restores_ebs.PERMISSIONS, restores_rds.PERMISSIONS)
+    return _once(p for adapter in adapters for p in _of(adapter, *(call for call in calls if call in adapter)))
+
+
+def _of_recoveries(*calls: str) -> tuple[Permission, ...]:
+    adapters = (recoveries_ebs.PERMISSIONS, recovery_permissions_rds.PERMISSIONS)
     return _once(p for adapter in adapters for p in _of(adapter, *(call for call in calls if call in adapter)))
 
 
@@ -156,19 +167,65 @@ VERIFY_VOLUME = Spec(
     verb="verify_volume",
     timeout_seconds=900,
     memory_mib=1024,
-    permissions=_of(blocks.PERMISSIONS, "compare"),
+    permissions=_of(blocks.PERMISSIONS, "compare", "changed_since"),
     reach=Reach.EVERYWHERE,
+    reads_content=True,
 )
 VERIFY_DATABASE = Spec(
     verb="verify_database",
     timeout_seconds=300,
-    permissions=(*_of(database_checks.PERMISSIONS, "check_database"), _JOIN_NETWORK),
+    permissions=_of(database_checks.PERMISSIONS, "check_database"),
 )
 RECORD_REHEARSAL = Spec(verb="record_rehearsal", timeout_seconds=60)
 REMOVE_RESTORE = Spec(
     verb="remove_restore",
     timeout_seconds=120,
     permissions=_of_restores("remove", "remove_proof"),
+)
+
+INSPECT_CONTENT = Spec(
+    verb="inspect_content",
+    timeout_seconds=900,
+    memory_mib=3072,
+    permissions=_of(blocks.PERMISSIONS, "read", "changed_since"),
+    reads_content=True,
+)
+REAP_REHEARSALS = Spec(
+    verb="reap_rehearsals",
+    timeout_seconds=300,
+    permissions=_of_restores("leftovers", "remove", "remove_proof"),
+)
+
+CHOOSE_RECOVERY = Spec(
+    verb="choose_recovery",
+    timeout_seconds=60,
+    permissions=_once((*_of_snapshots("look"), *recovery_permissions_rds.NEWEST_PERMISSIONS)),
+)
+PLAN_RECOVERY = Spec(verb="plan_recovery", timeout_seconds=120, permissions=_of_recoveries("plan"))
+ASK_APPROVAL = Spec(verb="ask_approval", timeout_seconds=30)
+ANSWER_APPROVAL = Spec(verb="answer_approval", timeout_seconds=30, permissions=_of(executions.PERMISSIONS, "answer"))
+START_RECOVERY = Spec(verb="start_recovery", timeout_seconds=120, permissions=_of_recoveries("begin"))
+CHECK_RECOVERY = Spec(verb="check_recovery", timeout_seconds=120, permissions=_of_recoveries("look"))
+CONFIGURE_RECOVERY = Spec(verb="configure_recovery", timeout_seconds=120, permissions=_of_recoveries("configure"))
+VERIFY_RECOVERY = Spec(
+    verb="verify_recovery",
+    timeout_seconds=900,
+    memory_mib=3072,
+    permissions=_of(blocks.PERMISSIONS, "read"),
+    reads_content=True,
+)
+REMOVE_RECOVERY = Spec(verb="remove_recovery", timeout_seconds=120, permissions=_of_recoveries("remove"))
+RECORD_RECOVERY = Spec(verb="record_recovery", timeout_seconds=60)
+STOP_RECOVERY = Spec(verb="stop_recovery", timeout_seconds=30)
+READ_SET = Spec(verb="read_set", timeout_seconds=30)
+NOTE_SET = Spec(verb="note_set", timeout_seconds=60)
+SWAP_NAMES = Spec(verb="swap_names", timeout_seconds=60, permissions=_of(swaps_rds.PERMISSIONS, "look", "step"))
+HOLD_POINT = Spec(verb="hold_point", timeout_seconds=30)
+HEED_FAILURE = Spec(
+    verb="heed_failure",
+    timeout_seconds=60,
+    permissions=_of(executions.PERMISSIONS, "start"),
+    reach=Reach.EVERYWHERE,
 )
 
 AT_HOME = (
@@ -181,6 +238,7 @@ AT_HOME = (
     MARK_EXPIRED,
     DELETE_EXPIRED,
     HEED_ALARM,
+    HEED_FAILURE,
     SCORE_RUN,
 )
 AT_RECOVERY = (
@@ -188,7 +246,25 @@ AT_RECOVERY = (
     START_RESTORE,
     CHECK_RESTORE,
     VERIFY_VOLUME,
+    INSPECT_CONTENT,
     VERIFY_DATABASE,
     RECORD_REHEARSAL,
     REMOVE_RESTORE,
+    REAP_REHEARSALS,
+    CHOOSE_RECOVERY,
+    PLAN_RECOVERY,
+    ASK_APPROVAL,
+    ANSWER_APPROVAL,
+    START_RECOVERY,
+    CHECK_RECOVERY,
+    CONFIGURE_RECOVERY,
+    VERIFY_RECOVERY,
+    REMOVE_RECOVERY,
+    RECORD_RECOVERY,
+    STOP_RECOVERY,
+    READ_SET,
+    NOTE_SET,
+    SWAP_NAMES,
+    HOLD_POINT,
 )
+"""Recovery, in every Region: nothing of it in a Region with copies needs the home Region to be there."""

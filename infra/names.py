@@ -20,11 +20,18 @@ SNAPSHOT_ORDERS = "holdfast-snapshot-orders"
 COPY_ORDERS = "holdfast-copy-orders"
 AWS_NOTICES = "holdfast-aws-notices"
 MISSED_EVENTS = "holdfast-missed-events"
+MISSED_RECOVERY_EVENTS = "holdfast-missed-recovery-events"
 UNSENT_NOTICES = "holdfast-unsent-notices"
 
 REHEARSE = "holdfast-rehearse"
+RECOVER = "holdfast-recover"
+RECOVER_SET = "holdfast-recover-set"
+ANSWER = "holdfast-answer"
+HOLD = "holdfast-hold"
+SWAP = "holdfast-swap-names"
 SUBNET_GROUP = "holdfast-rehearsal"
 SCHEDULES = "holdfast"
+RECOVERY_SCHEDULES = "holdfast-recovery"
 
 METRICS = "Holdfast"
 PLANS_MADE = "PlansMade"
@@ -38,4 +45,4 @@ def dead(queue: str) -> str:
 
 
 DEAD_LETTERS_AT_HOME = (dead(SNAPSHOT_ORDERS), dead(COPY_ORDERS), dead(AWS_NOTICES), MISSED_EVENTS)
-DEAD_LETTERS_AT_RECOVERY = (MISSED_EVENTS,)
+DEAD_LETTERS_AT_RECOVERY = (MISSED_RECOVERY_EVENTS,)

@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 
 import aws_cdk as cdk
@@ -38,18 +39,26 @@ class Package(Construct):
         super().__init__(scope, id)
         self.code = lambda_.Code.from_asset(str(ROOT), ignore_mode=cdk.IgnoreMode.GIT, exclude=list(CODE))
         # Only a stack that is really bundled needs uv; tests look at templates and leave the layers empty.
-        libraries = LibrariesLayer(exported_requirements() if cdk.Stack.of(self).bundling_required else "")
+        self._is_bundled = cdk.Stack.of(self).bundling_required
+        self.layers = (
+            self._libraries("Libraries", RUNTIME, "What the functions import and Lambda lacks"),
+            self._layer("Settings", SettingsLayer(block), "The holdfast block of cdk.json"),
+        )
+
+    @cached_property
+    def content_layers(self) -> tuple[lambda_.ILayerVersion, ...]:
+        """As `layers`, with the native libraries of the functions that read content; made when first asked for."""
+        return (*self.layers, self._libraries("Inspection", INSPECTION, "What reads checksums and pages fast"))
+
+    def _libraries(self, id: str, which: Sequence[str], description: str) -> lambda_.LayerVersion:
+        libraries = LibrariesLayer(exported_requirements(which) if self._is_bundled else "")
         try:
-            made = self._layer("Libraries", libraries, "What the functions import and Lambda lacks")
+            return self._layer(id, libraries, description)
         except RuntimeError:
             # On its way through the CDK's core an error of ours becomes one of Node's; the cause is told instead.
             if libraries.problem:
                 raise libraries.problem from None
             raise
-        self.layers = (
-            made,
-            self._layer("Settings", SettingsLayer(block), "The holdfast block of cdk.json"),
-        )
 
     def _layer(self, id: str, content: LibrariesLayer | SettingsLayer, description: str) -> lambda_.LayerVersion:
         return lambda_.LayerVersion(
@@ -70,7 +79,7 @@ class Package(Construct):
 
 @jsii.implements(cdk.ILocalBundling)
 class LibrariesLayer:
-    """The locked default dependencies, as wheels for Lambda's platform whatever this machine is."""
+    """Locked dependencies, as wheels for Lambda's platform whatever this machine is."""
 
     def __init__(self, requirements: str) -> None:
         self._requirements = requirements
@@ -113,9 +122,14 @@ class SettingsLayer:
         return True
 
 
-def exported_requirements() -> str:
-    """The locked default dependencies with their hashes, as a requirements file."""
-    options = ("--frozen", "--no-default-groups", "--no-emit-project", "--no-header", "--no-annotate", "--quiet")
+RUNTIME = ("--no-default-groups",)
+INSPECTION = ("--only-group", "inspection")
+"""Which of the locked dependencies a layer holds, in the words of uv."""
+
+
+def exported_requirements(which: Sequence[str] = RUNTIME) -> str:
+    """The locked dependencies of a layer with their hashes, as a requirements file."""
+    options = ("--frozen", *which, "--no-emit-project", "--no-header", "--no-annotate", "--quiet")
     return _run([*uv(), "export", *options, "--project", str(ROOT)])
 
 

@@ -29,13 +29,17 @@ class Deployment:
 
     @property
     def copies(self) -> tuple[str, ...]:
-        """Every Region that holds copies, and therefore the means to recover from them."""
+        """Every Region that holds copies."""
         return self.configuration.settings.copy_regions
 
     @property
     def regions(self) -> tuple[str, ...]:
         """Home first."""
         return self.configuration.settings.regions
+
+    def rehearses_in(self, region: str) -> bool:
+        """Whether rehearsals are held there by themselves: where copies are, or at home when there are none."""
+        return region != self.home or not self.copies
 
     @property
     def is_kept(self) -> bool:

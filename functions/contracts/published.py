@@ -6,12 +6,14 @@ from typing import Any
 
 from functions.contracts import wire
 from functions.core import instants
+from functions.core.recoveries import Recovery
 from functions.core.rehearsals import Rehearsal
 from functions.core.runs import Run
 from functions.core.verdicts import Verdict
 
 RUN_SCORED = "RunScored.v1"
 REHEARSAL_RECORDED = "RehearsalRecorded.v1"
+RECOVERY_RECORDED = "RecoveryRecorded.v1"
 
 
 def run_scored(run: Run, verdict: Verdict) -> dict[str, Any]:
@@ -44,5 +46,26 @@ def rehearsal_recorded(rehearsal: Rehearsal) -> dict[str, Any]:
         "region": rehearsal.region,
         "evidence": wire.plain(rehearsal.evidence) if rehearsal.evidence else None,
         "recovery_seconds": rehearsal.recovery_seconds,
+        "stages_seconds": dict(rehearsal.stages_seconds),
+        "contents": wire.plain(rehearsal.contents),
         "problem": rehearsal.problem,
+    }
+
+
+def recovery_recorded(recovery: Recovery, outcome: str) -> dict[str, Any]:
+    """How a recovery ended, with what was restored from what, and how long it took."""
+    return {
+        "recovery": recovery.id,
+        "resource": str(recovery.request.resource),
+        "account": recovery.request.resource.account,
+        "region": recovery.request.region,
+        "outcome": outcome,
+        "slot": instants.text(recovery.chosen.slot.at),
+        "content_at": instants.text(recovery.chosen.content_at),
+        "source": str(recovery.chosen.source),
+        "reason": recovery.chosen.reason,
+        "restored": [one.id for one in recovery.restored],
+        "evidence": wire.plain(recovery.evidence) if recovery.evidence else None,
+        "recovery_seconds": recovery.recovery_seconds,
+        "problem": recovery.problem,
     }

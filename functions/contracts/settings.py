@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Mapping
 from dataclasses import fields, replace
 from datetime import timedelta
 from typing import Annotated, Any, Literal
@@ -12,12 +13,33 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictInt, V
 
 from functions.core.coverage import EXCLUDED
 from functions.core.errors import BadMessage
-from functions.core.policies import DatabaseCheck, ExtraPoints, Lock, LockMode, Policy, Settings, Tiers, Window
+from functions.core.expected_files import Expected, ExpectedFile, ExpectedHeartbeat, ExpectedManifest, HeartbeatBy
+from functions.core.policies import (
+    AutomaticRecovery,
+    DatabaseCheck,
+    ExtraPoints,
+    Lock,
+    LockMode,
+    Policy,
+    Settings,
+    Tiers,
+    Window,
+)
+from functions.core.recoveries import TARGETS
+from functions.core.resources import Kind
+
+MOST_CHECKS = 40
+"""All of a policy's checks share the few minutes that the function has, and ride in the workflow's state, which AWS
+bounds to 256 KiB."""
+
+LONGEST_APPROVAL = timedelta(days=1)
+"""A recovery that waits longer for a person would outlive its workflow."""
 
 UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 
 
-def _duration(written: object) -> timedelta:
+def duration(written: object) -> timedelta:
+    """The span that for example `90m`, `24h` or `7d` says. Errors: ValueError."""
     found = re.fullmatch(r"([1-9]\d{0,4})([mhd])", written) if isinstance(written, str) else None
     if not found:
         raise ValueError(f"{written!r} is not a duration; write for example 15m, 24h or 7d")
@@ -42,7 +64,7 @@ def _clock_time(written: object) -> timedelta:
     return timedelta(hours=int(found[1]), minutes=int(found[2]))
 
 
-Duration = Annotated[timedelta, BeforeValidator(_duration)]
+Duration = Annotated[timedelta, BeforeValidator(duration)]
 TimeOfDay = Annotated[timedelta, BeforeValidator(_time_of_day)]
 WindowText = Annotated[Window, BeforeValidator(_window)]
 Region = Annotated[str, Field(pattern=r"^[a-z]{2}(-[a-z]+)+-\d$")]
@@ -78,6 +100,22 @@ class _Check(_Strict):
     newest_within_minutes: StrictInt | None = None
 
 
+class _File(_Strict):
+    path: str
+    sha256: str
+
+
+class _Manifest(_Strict):
+    manifest: str
+    sha256: str
+
+
+class _Heartbeat(_Strict):
+    heartbeat: str
+    newest_within: Duration
+    by: HeartbeatBy = HeartbeatBy.CONTENT
+
+
 class _Policy(_Strict):
     rpo: Duration
     keep: _Keep
@@ -89,7 +127,21 @@ class _Policy(_Strict):
     lock: _Lock | None = None
     archive_after: Duration | None = None
     extra: _Extra | None = None
-    checks: list[_Check] = []
+    checks: Annotated[list[_Check], Field(max_length=MOST_CHECKS)] = []
+    files: Annotated[list[_File | _Manifest | _Heartbeat], Field(max_length=100)] = []
+
+
+class _Automatic(_Strict):
+    alarm: Annotated[str, Field(min_length=1, max_length=255)]
+    resource: Annotated[str, Field(pattern=r"^(volume|instance|database|cluster)/[a-z0-9-]+/[A-Za-z0-9-]+$")]
+    region: Region
+    approval_within: Annotated[timedelta, BeforeValidator(duration), Field(le=LONGEST_APPROVAL)] | None = None
+
+
+class _Recover(_Strict):
+    into: dict[Region, dict[Kind, dict[str, Any]]] = {}
+    automatic: list[_Automatic] = []
+    automatic_per_day: Annotated[int, Field(ge=1, le=24)] = 1
 
 
 class _Document(_Strict):
@@ -101,6 +153,7 @@ class _Document(_Strict):
     policies: dict[PolicyName, _Policy]
     rehearsals_per_day: Annotated[int, Field(ge=0, le=96)] = 4
     rehearse_databases: bool = True
+    recover: _Recover = _Recover()
     removal: Literal["retain", "destroy"] = "retain"
 
 
@@ -138,10 +191,27 @@ def read(document: Any) -> Configuration:
             copy_regions=tuple(dict.fromkeys(written.copies)),
             policies=policies,
             default_policy=written.default_policy,
+            recover_into=_into(written.recover.into),
+            automatic=tuple(AutomaticRecovery(**rule.model_dump()) for rule in written.recover.automatic),
+            automatic_per_day=written.recover.automatic_per_day,
         )
     except ValueError as problem:
         raise _refused(str(problem).splitlines()) from problem
     return Configuration.model_construct(**written.__dict__, settings=settings)
+
+
+def _into(written: Mapping[str, Mapping[Kind, Mapping[str, Any]]]) -> dict[str, dict[str, dict[str, object]]]:
+    """By Region and kind. Errors: ValueError for a setting that the kind does not have."""
+    unknown = [
+        f"recover.into.{region}.{kind}.{name}: a {kind} has no such setting; it has {', '.join(sorted(TARGETS[kind]))}"
+        for region, kinds in written.items()
+        for kind, settings in kinds.items()
+        for name in settings
+        if name not in TARGETS[kind]
+    ]
+    if unknown:
+        raise ValueError("\n".join(unknown))
+    return {region: {str(kind): dict(given) for kind, given in kinds.items()} for region, kinds in written.items()}
 
 
 def _policy(name: str, written: _Policy) -> Policy:
@@ -158,9 +228,31 @@ def _policy(name: str, written: _Policy) -> Policy:
         lock=Lock(mode=written.lock.mode, days=written.lock.days) if written.lock else None,
         archive_after=written.archive_after,
         extra=ExtraPoints(**written.extra.model_dump()) if written.extra else None,
-        checks=tuple(DatabaseCheck(**check.model_dump()) for check in written.checks),
+        checks=tuple(_check(position, check) for position, check in enumerate(written.checks)),
+        files=tuple(_expected(position, file) for position, file in enumerate(written.files)),
     )
     return replace(policy, version=_version(policy))
+
+
+def _check(position: int, written: _Check) -> DatabaseCheck:
+    """The check; what is wrong with it is said with its place among the others."""
+    try:
+        return DatabaseCheck(**written.model_dump())
+    except ValueError as problem:
+        raise ValueError(f"checks.{position}{str(problem).removeprefix('checks')}") from problem
+
+
+def _expected(position: int, written: _File | _Manifest | _Heartbeat) -> Expected:
+    try:
+        match written:
+            case _File():
+                return ExpectedFile(path=written.path, sha256=written.sha256)
+            case _Manifest():
+                return ExpectedManifest(path=written.manifest, sha256=written.sha256)
+            case _Heartbeat():
+                return ExpectedHeartbeat(path=written.heartbeat, newest_within=written.newest_within, by=written.by)
+    except ValueError as problem:
+        raise ValueError(f"files.{position}: {problem}") from problem
 
 
 def _version(policy: Policy) -> str:
@@ -172,7 +264,7 @@ def _version(policy: Policy) -> str:
     return hashlib.sha256(repr(sorted(promise.items())).encode()).hexdigest()[:8]
 
 
-NO_PROMISE = frozenset({"name", "version", "checks", "rehearse_every", "release_after"})
+NO_PROMISE = frozenset({"name", "version", "checks", "rehearse_every", "release_after", "files"})
 
 
 def _refused(lines: list[str]) -> BadMessage:

@@ -15,6 +15,7 @@ HoldfastError
 │   ├─ KeyUnusable          the KMS key is disabled, absent or not granted where it is needed
 │   ├─ NotAllowed           access denied
 │   ├─ QuotaReached         raise the quota or delete something
+│   ├─ RecoveryStopped      a recovery waits for somebody to mend the cause and redrive it
 │   └─ Unsafe               would touch what is not ours, or the last usable point
 ├─ WorkFailed           AWS accepted and failed later; the run says so
 │   └─ RestoreFailed
@@ -100,6 +101,10 @@ class NotAllowed(Refused):
 
 class QuotaReached(Refused):
     """A quota of the account is used up."""
+
+
+class RecoveryStopped(Refused):
+    """The recovery goes on where it stopped when its execution is redriven."""
 
 
 class Unsafe(Refused):

@@ -39,14 +39,21 @@ class Release:
     at: datetime
 
 
+STRONGER = (HeldBy.VERDICT, HeldBy.REHEARSAL, HeldBy.PERSON)
+"""Each of these stands in front of those before it: a suspicion must not be what decides when a point is released
+that was shown to be unfit, or that a person holds."""
+
+
 def in_force(said: Iterable[Hold | Release]) -> Mapping[str, Hold]:
-    """The hold that stands on each held point, by slot key: the oldest one that nothing has released since."""
+    """The hold that stands on each held point, by slot key: of those that nothing has released since the strongest,
+    and of those the oldest."""
     standing: dict[str, Hold] = {}
     for one in sorted(said, key=lambda one: (one.at, isinstance(one, Release))):
+        known = standing.get(one.slot.key)
         if isinstance(one, Release):
             standing.pop(one.slot.key, None)
-        else:
-            standing.setdefault(one.slot.key, one)
+        elif known is None or STRONGER.index(one.by) > STRONGER.index(known.by):
+            standing[one.slot.key] = one
     return standing
 
 

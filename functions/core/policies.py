@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
 from functions.core import instants
+from functions.core.expected_files import Expected
 
 DAY = timedelta(days=1)
 
@@ -91,6 +93,20 @@ class ExtraPoints:
             raise ValueError("extra: per_day must be between 1 and 24")
 
 
+LONGEST_STATEMENT = 2_000
+LONGEST_DATABASE_NAME = 64
+LONGEST_FRESHNESS_MINUTES = 10 * 366 * 24 * 60
+
+_WRITES = re.compile(
+    r"\b(into|load_file|lo_import|lo_export|pg_read\w*|pg_ls\w*|pg_stat_file|dblink\w*"
+    r"|for\s+(no\s+key\s+)?update|for\s+(key\s+)?share|lock\s+in\s+share)\b",
+    re.IGNORECASE,
+)
+"""Words with which a SELECT writes, locks, or leaves the database. The engines stop most of it themselves: the
+transaction is read-only and the master user of RDS has no right to files. MySQL writes files even in a read-only
+transaction, so it is refused where it is written down."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DatabaseCheck:
     """One statement a rehearsal runs on the restored database, and what its single number or time must be.
@@ -107,10 +123,26 @@ class DatabaseCheck:
     def __post_init__(self) -> None:
         if (self.at_least is None) == (self.newest_within_minutes is None):
             raise ValueError("checks: give exactly one of at_least and newest_within_minutes")
-        if not self.statement.lstrip().lower().startswith(("select ", "select\n", "with ")):
+        if not 0 <= (self.newest_within_minutes or 0) <= LONGEST_FRESHNESS_MINUTES:
+            raise ValueError(f"checks: newest_within_minutes is between 0 and {LONGEST_FRESHNESS_MINUTES}")
+        if not 1 <= len(self.database) <= LONGEST_DATABASE_NAME or not self.database.isprintable():
+            raise ValueError(f"checks: a database has a name of 1 to {LONGEST_DATABASE_NAME} printable characters")
+        self._refuse_what_is_not_one_select()
+
+    def _refuse_what_is_not_one_select(self) -> None:
+        if len(self.statement) > LONGEST_STATEMENT or "\0" in self.statement:
+            raise ValueError(f"checks: the statement has at most {LONGEST_STATEMENT} characters, and no zero byte")
+        if not re.match(r"\s*(select|with)\s", self.statement, re.IGNORECASE):
             raise ValueError("checks: the statement must be one SELECT")
         if ";" in self.statement:
             raise ValueError("checks: one statement, without a semicolon")
+        if "--" in self.statement or "/*" in self.statement:
+            raise ValueError("checks: no comments; MySQL runs what stands in some of them")
+        if found := _WRITES.search(self.statement):
+            raise ValueError(
+                f"checks: {found[0]!r} writes, locks or leaves the database, and a check only reads; "
+                "a word that only stands in a text is refused too, so compare it in another way"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,6 +162,7 @@ class Policy:
     archive_after: timedelta | None = None
     extra: ExtraPoints | None = None
     checks: tuple[DatabaseCheck, ...] = ()
+    files: tuple[Expected, ...] = ()
 
     def __post_init__(self) -> None:
         if not timedelta(minutes=15) <= self.rpo <= timedelta(days=31):
@@ -175,13 +208,35 @@ def _joined(windows: Iterable[Window]) -> tuple[Window, ...]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AutomaticRecovery:
+    """An alarm of the account that starts a recovery of a resource beside the original, by its name.
+
+    With `approval_within` a person must agree first, within that time.
+    """
+
+    alarm: str
+    resource: str
+    region: str
+    approval_within: timedelta | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What `cdk.json` says, checked: the Regions, the policies, and which policy covers what carries no tag."""
+    """What `cdk.json` says, checked: the Regions, the policies, and which policy covers what carries no tag.
+
+    `recover_into` says by Region and kind how restored things are set up there; `automatic` which alarms start a
+    recovery by themselves, at most `automatic_per_day` in all.
+    """
 
     home_region: str
     copy_regions: tuple[str, ...]
     policies: Mapping[str, Policy]
     default_policy: str | None = None
+    recover_into: Mapping[str, Mapping[str, Mapping[str, object]]] = field(
+        default_factory=dict[str, Mapping[str, Mapping[str, object]]]
+    )
+    automatic: tuple[AutomaticRecovery, ...] = ()
+    automatic_per_day: int = 1
 
     def __post_init__(self) -> None:
         problems: list[str] = []
@@ -197,6 +252,12 @@ class Settings:
                         f"policies.{policy.name}.copy_to: {region} is not among the copy Regions ({known}); "
                         "add it to copies: recovery is deployed there too"
                     )
+        wanted = (*self.recover_into, *(rule.region for rule in self.automatic))
+        problems += [
+            f"recover: {region} is neither the home Region nor a copy Region"
+            for region in wanted
+            if region not in self.regions
+        ]
         if problems:
             raise ValueError("\n".join(problems))
 

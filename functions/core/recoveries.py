@@ -12,6 +12,7 @@ from typing import Protocol
 
 from functions.core.evidence import Evidence
 from functions.core.points import Copy, Point, Status
+from functions.core.rehearsals import Readiness
 from functions.core.resources import Kind, ResourceKey
 from functions.core.restores import Restored, RestoreState
 from functions.core.slots import Slot
@@ -20,6 +21,31 @@ RECOVERY_TAG = "holdfast:recovery"
 """On everything a recovery makes: which one. Unlike what a rehearsal makes, it has no date after which it may go."""
 
 ID = re.compile(r"[0-9a-f]{12}")
+
+
+_OF_VOLUMES = frozenset(
+    {"availability_zone", "volume_type", "iops", "throughput_mibps", "kms_key_id", "initialization_mibps", "tags"}
+)
+
+TARGETS: Mapping[Kind, frozenset[str]] = {
+    Kind.VOLUME: _OF_VOLUMES,
+    Kind.INSTANCE: _OF_VOLUMES,
+    Kind.DATABASE: frozenset(
+        {
+            "instance_class", "subnet_group", "security_groups", "parameter_group", "option_group", "is_multi_az",
+            "is_public", "is_deletion_protected", "availability_zone", "storage_type", "iops", "throughput_mibps",
+            "port", "ca_certificate", "backup_retention_days", "log_exports", "tags",
+        }
+    ),
+    Kind.CLUSTER: frozenset(
+        {
+            "instance_class", "subnet_group", "security_groups", "parameter_group", "cluster_parameter_group",
+            "option_group", "is_deletion_protected", "serverless_capacity", "port", "kms_key_id",
+            "backup_retention_days", "log_exports", "members", "tags",
+        }
+    ),
+}  # fmt: skip
+"""Which settings of the restored thing a request or a Region's defaults may give, by kind."""
 
 
 class Ending(StrEnum):
@@ -43,7 +69,8 @@ class RecoveryRequest:
 
     Without `before` and `slot_at` it is the latest good point; `before` is the latest good one whose content is older
     than that instant; `slot_at` is exactly that point, good or not. `overrides` are settings of the target under the
-    names that the configuration of a resource has; `name` is what a restored database is to be called.
+    names that the configuration of a resource has; `name` is what a restored database is to be called. With
+    `approval_seconds` a person must agree within that time before anything is made.
     """
 
     resource: ResourceKey
@@ -56,7 +83,7 @@ class RecoveryRequest:
     is_dry_run: bool = False
     may_use_point_in_time: bool = True
     must_be_verified: bool = False
-    approval_within: timedelta | None = None
+    approval_seconds: int | None = None
     asked_by: str = "a person"
 
 
@@ -186,9 +213,48 @@ def name_for(source_id: str, recovery_id: str) -> str:
     return f"{begun}-restored-{recovery_id[:8]}"
 
 
+OF_ONE_REGION = frozenset(
+    {"availability_zone", "availability_zones", "security_groups", "kms_key_id", "subnet_id", "vpc_id"}
+)
+"""Settings of the original that name something of its own Region; elsewhere they mean nothing."""
+
+
+def wanted(chosen: Chosen, request: RecoveryRequest, defaults: Mapping[str, object]) -> Mapping[str, object]:
+    """How the restored thing is to be set up: as the original was, then what the settings say for the Region, then
+    what the request says. What names something of another Region is left out."""
+    saved = chosen.configuration
+    if request.region != request.resource.region:
+        saved = {name: value for name, value in saved.items() if name not in OF_ONE_REGION}
+    if request.ending is Ending.TEAR_DOWN:
+        # What is removed again is not protected: a protection found then is somebody's who wants to keep it.
+        saved = {name: value for name, value in saved.items() if name != "is_deletion_protected"}
+    return {**saved, **defaults, **request.overrides}
+
+
+def order_of(
+    recovery_id: str, chosen: Chosen, request: RecoveryRequest, defaults: Mapping[str, object]
+) -> RecoveryOrder:
+    """The order that serves the request, the same however often it is made."""
+    names = tuple(
+        request.name if request.name and len(chosen.source_ids) == 1 else name_for(source_id, recovery_id)
+        for source_id in chosen.source_ids
+    )
+    return RecoveryOrder(
+        recovery_id=recovery_id,
+        kind=request.resource.kind,
+        region=chosen.region,
+        source=chosen.source,
+        snapshot_ids=chosen.snapshot_ids,
+        source_ids=chosen.source_ids,
+        content_at=chosen.content_at,
+        names=names,
+        wanted=wanted(chosen, request, defaults),
+    )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Newest:
-    """How near to now a database can be restored by its own logs, while its home answers."""
+    """How near to now a database can be restored by its own log, in the Region where it runs."""
 
     at: datetime
     source_id: str
@@ -201,7 +267,6 @@ def choose(
     *,
     verified: frozenset[str],
     rpo: timedelta,
-    is_home_up: bool,
     log: Newest | None = None,
 ) -> Chosen | str:
     """What serves the request, or why nothing does.
@@ -209,13 +274,13 @@ def choose(
     A point serves when it is complete, every part of it can be read in the Region, and nothing about it is
     suspicious. Of those the newest, or the newest verified one where that costs no more than one RPO of data. A
     point somebody names is taken although it is held: they have seen why. The database's own log is taken where it
-    loses less and nothing newer than the point is suspicious.
+    loses less and nothing newer than the point is suspicious; it exists in the home Region only.
     """
     passed: list[PassedOver] = []
     usable: list[Chosen] = []
     by_slot = _by_slot(copies, request.region)
     for point in sorted(points, key=lambda p: p.slot.at, reverse=True):
-        found = _source_of(point, by_slot.get(point.slot.key, {}), request, is_home_up=is_home_up)
+        found = _source_of(point, by_slot.get(point.slot.key, {}), request)
         why_not = _why_not(point, request) or (found if isinstance(found, str) else "")
         if isinstance(found, str) or why_not:
             if request.slot_at in (None, point.slot.at):
@@ -231,7 +296,7 @@ def choose(
     chosen, reason = _preferred(usable, proven, rpo, is_named=is_named)
     over = tuple(one for one in passed if one.slot_at > chosen.slot.at)
     chosen = _told(chosen, reason, is_verified=chosen.slot.key in verified, passed_over=over)
-    return _by_log(chosen, request, log) if log and is_home_up and not is_named else chosen
+    return _by_log(chosen, request, log) if log and not is_named else chosen
 
 
 def _by_slot(copies: Iterable[Copy], region: str) -> Mapping[str, Mapping[str, Copy]]:
@@ -252,7 +317,7 @@ def _why_not(point: Point, request: RecoveryRequest) -> str:
     return ""
 
 
-def _source_of(point: Point, here: Mapping[str, Copy], request: RecoveryRequest, *, is_home_up: bool) -> Chosen | str:
+def _source_of(point: Point, here: Mapping[str, Copy], request: RecoveryRequest) -> Chosen | str:
     home = point.slot.resource.region
     if point.status is Status.EXPIRED:
         return "it expired and is being deleted"
@@ -267,8 +332,6 @@ def _source_of(point: Point, here: Mapping[str, Copy], request: RecoveryRequest,
         return f"not all of it was copied to {request.region}"
     if point.status is not Status.COMPLETED:
         return "its snapshots are gone at home"
-    if not is_home_up:
-        return f"{home} does not answer"
     return _chosen(point, Source.HOME, home, tuple(part.snapshot_id for part in point.parts))
 
 
@@ -359,7 +422,7 @@ class Recovery:
 
     The times split the recovery: `started_at` the restore was asked for, `available_at` AWS called it available,
     `configured_at` it was set up like the original, `verified_at` the checks were done, `finished_at` it was handed
-    over or removed. `readiness` is what the workflow waits for.
+    over or removed. `readiness` is what the workflow waits for. `is_refused` says that nobody agreed to it.
     """
 
     id: str
@@ -376,7 +439,21 @@ class Recovery:
     finished_at: datetime | None = None
     restored: tuple[Restored, ...] = ()
     settings: tuple[Setting, ...] = ()
-    readiness: str = "not yet"
+    readiness: Readiness = Readiness.NOT_YET
     evidence: Evidence | None = None
     problem: str = ""
+    is_refused: bool = False
     is_removed: bool = False
+
+    @property
+    def obstacles(self) -> tuple[PlanLine, ...]:
+        """What must be changed before anything can be restored."""
+        return tuple(line for line in self.plan if line.found is Found.OBSTACLE)
+
+    @property
+    def recovery_seconds(self) -> float | None:
+        """From the restore that was asked for to a thing set up like the original."""
+        ready_at = self.configured_at or self.available_at
+        if self.started_at is None or ready_at is None:
+            return None
+        return (ready_at - self.started_at).total_seconds()

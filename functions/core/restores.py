@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Protocol
 
@@ -17,6 +17,12 @@ EXPIRES_TAG = "holdfast:expires-at"
 NAME_PREFIX = "holdfast-rt-"
 """Every database a rehearsal makes is named with it; the roles may touch no other name."""
 
+LIVES_AT_MOST = timedelta(hours=24)
+"""How long a thing of a rehearsal is left alone whose expiry nobody can read."""
+
+REMOVED_WITHIN = timedelta(hours=1)
+"""A database takes minutes to go; after this long nothing is removing it any more."""
+
 
 class RestoreState(StrEnum):
     """How far a restored thing is. FAILED carries AWS's own word in the message."""
@@ -25,6 +31,11 @@ class RestoreState(StrEnum):
     AVAILABLE = "available"
     FAILED = "failed"
     GONE = "gone"
+
+
+OF_THE_CONTENT = frozenset({"failed", "restore-error", "incompatible-restore"})
+"""Words with which RDS says that it cannot make a working database of what it was given. The other words for a failure
+speak about keys, capacity, parameters and networks: they leave open whether the content is whole."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,8 +54,9 @@ class RestoreOrder:
 class Restored:
     """A restored volume, database or cluster as AWS describes it now.
 
-    `address` and `port` are set when a database answers there; `secret_arn` once its master password is in a managed
-    secret. `available_at` is when we saw it available.
+    `word` is RDS's own name for the state; `is_warm` whether its storage has all arrived, None
+    when nobody says. `address` and `port` are set when a database answers there; `secret_arn`
+    once its master password is in a managed secret.
     """
 
     id: str
@@ -56,7 +68,25 @@ class Restored:
     port: int | None = None
     engine: str | None = None
     secret_arn: str | None = None
+    word: str = ""
+    is_warm: bool | None = None
     message: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leftover:
+    """Something in the Region that carries both a rehearsal's name and its tag.
+
+    `expires_at` is None when the tag that says so is missing or unreadable: somebody changed it. `is_proof` is a
+    snapshot of a restored volume.
+    """
+
+    id: str
+    kind: Kind
+    rehearsal_id: str
+    created_at: datetime
+    expires_at: datetime | None = None
+    is_proof: bool = False
 
 
 class Restores(Protocol):
@@ -84,6 +114,25 @@ class Restores(Protocol):
         """
         ...
 
+    def leftovers(self) -> Iterator[Leftover]:
+        """Everything in the Region that rehearsals made of this kind and that is still there, to the last page."""
+        ...
+
+
+def why_over(leftover: Leftover, ended: Mapping[str, datetime], now: datetime) -> str:
+    """Why nobody needs it any more; empty while its rehearsal may still be going on.
+
+    `ended` says when the rehearsals on the ledger were recorded. A rehearsal removes what it made right after it is
+    recorded, so what is there an hour later was left behind.
+    """
+    expires_at = leftover.expires_at or leftover.created_at + LIVES_AT_MOST
+    if now >= expires_at:
+        return f"nobody may need it after {instants.text(expires_at)}"
+    ended_at = ended.get(leftover.rehearsal_id)
+    if ended_at is not None and now >= ended_at + REMOVED_WITHIN:
+        return f"its rehearsal ended at {instants.text(ended_at)}"
+    return ""
+
 
 def tags(order: RestoreOrder) -> dict[str, str]:
     """The tags of everything a rehearsal makes: whose it is, and after when anybody may remove it."""
@@ -91,6 +140,14 @@ def tags(order: RestoreOrder) -> dict[str, str]:
         REHEARSAL_TAG: order.rehearsal_id,
         EXPIRES_TAG: instants.text(order.expires_at),
     }
+
+
+def expiry(carried: Mapping[str, str]) -> datetime | None:
+    """After when anybody may remove what carries these tags; None when they do not say."""
+    try:
+        return instants.parse(carried[EXPIRES_TAG])
+    except (KeyError, ValueError):
+        return None
 
 
 def name_of(rehearsal_id: str, snapshot_id: str) -> str:

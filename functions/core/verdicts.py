@@ -24,8 +24,9 @@ class Reason:
     text: str
 
 
-SUSPICIOUS = frozenset({"changed_bytes", "full_size_bytes"})
-"""What a run says about content. The others say that AWS was slow or busy, and a slow backup restores like any."""
+SUSPICIOUS = {"changed_bytes": 1, "full_size_bytes": -1}
+"""What a run says about content, and in which direction: much that changed at once, or much that is gone. Less change
+than usual, or growth, is worth a notice and no reason to restore an older point; a slow backup restores like any."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,4 +43,10 @@ class Verdict:
         """Why the point's content is suspicious; empty when the run is usual, or unusual only in how it went."""
         if self.word is not Word.UNUSUAL:
             return ""
-        return "; ".join(reason.text for reason in self.reasons if reason.feature in SUSPICIOUS)
+        return "; ".join(reason.text for reason in self.reasons if _speaks_against(reason))
+
+
+def _speaks_against(reason: Reason) -> bool:
+    if reason.feature not in SUSPICIOUS or reason.value is None or reason.typical is None:
+        return False
+    return (reason.value - reason.typical) * SUSPICIOUS[reason.feature] > 0

@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+from functions.core.evidence import Assertion, Evidence, judge
 from functions.core.rehearsals import Proof, Readiness, Rehearsal
 from functions.core.resources import Kind
-from functions.core.restores import Restored, RestoreState
+from functions.core.restores import OF_THE_CONTENT, Restored, RestoreState
 from functions.core.snapshots import State
 from functions.handlers import frame
 from functions.handlers.start_restore import order_of
@@ -32,13 +33,28 @@ def check_restore(rehearsal: Rehearsal, tools: Tools, now: datetime) -> Rehearsa
     failed = [one for one in restored if one.state in (RestoreState.FAILED, *lost)]
     if failed or not restored:
         said = "; ".join(f"{one.id} is {one.state}: {one.message}" for one in failed) or "nothing was restored"
-        return replace(rehearsal, readiness=Readiness.FAILED, problem=said)
+        return replace(rehearsal, readiness=Readiness.FAILED, problem=said, evidence=_of_failure(failed))
     if any(one.state is not RestoreState.AVAILABLE for one in restored):
         return replace(rehearsal, readiness=Readiness.NOT_YET)
-    rehearsal = replace(rehearsal, available_at=rehearsal.available_at or now)
+    is_warm = all(one.is_warm for one in restored)
+    rehearsal = replace(
+        rehearsal,
+        available_at=rehearsal.available_at or now,
+        warm_at=rehearsal.warm_at or (now if is_warm else None),
+    )
     if rehearsal.slot.resource.kind in (Kind.DATABASE, Kind.CLUSTER):
         return replace(rehearsal, readiness=Readiness.READY, readable_at=rehearsal.readable_at or now)
     return _with_proofs(rehearsal, restored, tools, now)
+
+
+def _of_failure(failed: Sequence[Restored]) -> Evidence | None:
+    """That AWS cannot make a working database of a point is evidence against the point; anything else that failed
+    leaves its content open, and the rehearsal proved nothing."""
+    broken = [one for one in failed if one.word in OF_THE_CONTENT]
+    if not broken:
+        return None
+    what = "AWS makes a working database of it"
+    return judge([Assertion(what=what, held=False, detail=f"{one.id} ended as {one.word}") for one in broken])
 
 
 def _with_proofs(rehearsal: Rehearsal, restored: Sequence[Restored], tools: Tools, now: datetime) -> Rehearsal:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Container
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
+from functions.core import instants
 from functions.core.errors import BadMessage
-from functions.core.rehearsals import TIME_TO_LIVE, Candidate, Rehearsal, in_turn, restorable
+from functions.core.holds import HeldBy, Hold, in_force
+from functions.core.rehearsals import TIME_TO_LIVE, Candidate, Rehearsal, Risk, in_turn, restorable
 from functions.core.resources import ResourceKey
+from functions.core.row_counts import MOST_EARLIER, Counted
+from functions.core.slots import Slot
 from functions.handlers import frame
 from functions.handlers.tools import Tools
 
@@ -25,48 +30,79 @@ class RehearsalChosen:
 
 
 def choose_rehearsal(event: dict[str, Any], tools: Tools, now: datetime) -> RehearsalChosen:
-    """The newest restorable point of the resource that was rehearsed longest ago, or of the one a person asked for.
+    """The newest restorable point of the resource that is at the greatest risk, or of the one a person asked for.
 
-    `event` may name a `resource` (kind/region/id); `execution` makes the rehearsal's name the same when the state is
-    tried again.
+    `event` may name a `resource` (kind/region/id), and a `slot` of it; `execution` makes the rehearsal's name the
+    same when the state is tried again.
     """
-    wanted = _wanted(event, tools)
-    if wanted is not None:
-        turn, why = (wanted,), f"asked for {wanted}"
-    else:
-        policies = tools.settings.policies
-        last: dict[ResourceKey, datetime] = {}
-        for past in tools.ledger.stories.rehearsed_in(tools.region):
-            if past.started_at is not None:
-                key = past.slot.resource
-                last[key] = max(past.started_at, last.get(key, past.started_at))
-        due = [
-            known.resource
-            for known in tools.ledger.resources.all()
-            if known.policy is not None
-            and known.policy in policies
-            and now - last.get(known.resource, LONG_AGO) >= policies[known.policy].rehearse_every
-        ]
-        turn, why = in_turn(due, last), "rehearsed longest ago in this Region, or never"
-    for resource in turn:
-        points, copies = tools.ledger.points.of(resource), tools.ledger.copies.of(resource)
-        candidate = restorable(points, copies, region=tools.region)
+    wanted, slot_at = _wanted(event, tools)
+    risks = in_turn(_due(tools, now)) if wanted is None else (Risk(resource=wanted),)
+    for risk in risks:
+        resource = risk.resource
+        at = slot_at or risk.suspected_at
+        points = [p for p in tools.ledger.points.of(resource) if at in (None, p.slot.at)]
+        held = {} if slot_at else in_force(tools.ledger.holds.of(resource))
+        if slot_at:  # somebody names the point, and has seen what holds it
+            points = [replace(point, is_held=False) for point in points]
+        candidate = restorable(points, tools.ledger.copies.of(resource), region=tools.region, held=held)
         if candidate is not None:
+            why = f"asked for {wanted}" if wanted else risk.reason
             return RehearsalChosen(rehearsal=_rehearsal(candidate, why, event, tools, now), reason=why)
     asked = f"no complete point of {wanted}" if wanted else "nothing is due, or no point that is"
-    return RehearsalChosen(rehearsal=None, reason=f"{asked} has all of its copies in {tools.region}")
+    return RehearsalChosen(rehearsal=None, reason=f"{asked} can be restored in {tools.region}")
 
 
-def _wanted(event: dict[str, Any], tools: Tools) -> ResourceKey | None:
-    written = (event.get("input") or {}).get("resource")
+def _due(tools: Tools, now: datetime) -> list[Risk]:
+    """Every resource whose policy wants a rehearsal by now, and every suspicious point that no rehearsal has seen here.
+
+    One resource may be both: a suspicious point that cannot be restored here keeps no other from its turn.
+    """
+    policies = tools.settings.policies
+    last: dict[ResourceKey, datetime] = {}
+    rehearsed: set[str] = set()
+    for past in tools.ledger.stories.rehearsed_in(tools.region):
+        rehearsed.add(past.slot.key)
+        if past.started_at is not None:
+            key = past.slot.resource
+            last[key] = max(past.started_at, last.get(key, past.started_at))
+    risks: list[Risk] = []
+    for known in tools.ledger.resources.all():
+        policy = policies.get(known.policy or "")
+        if policy is None:
+            continue
+        at = last.get(known.resource)
+        risk = Risk(resource=known.resource, last_rehearsed_at=at)
+        suspected = _suspected(known.resource, rehearsed, tools)
+        if suspected is not None:
+            risks.append(replace(risk, suspicion=suspected.because, suspected_at=suspected.slot.at))
+        if now - (at or LONG_AGO) >= policy.rehearse_every:
+            risks.append(risk)
+    return risks
+
+
+def _suspected(resource: ResourceKey, rehearsed: Container[str], tools: Tools) -> Hold | None:
+    """The newest hold of a verdict on a point that no rehearsal has looked at here."""
+    suspected = [
+        hold
+        for key, hold in in_force(tools.ledger.holds.of(resource)).items()
+        if hold.by is HeldBy.VERDICT and key not in rehearsed
+    ]
+    return max(suspected, key=lambda hold: hold.slot.at, default=None)
+
+
+def _wanted(event: dict[str, Any], tools: Tools) -> tuple[ResourceKey | None, datetime | None]:
+    given = event.get("input") or {}
+    written, slot = given.get("resource"), given.get("slot")
     if written is None:
-        return None
+        return None, None
     try:
-        return ResourceKey.parse(str(written), account=tools.account)
+        at = None if slot is None else instants.parse(str(slot))
+        return ResourceKey.parse(str(written), account=tools.account), at
     except ValueError as problem:
         raise BadMessage(
-            f"not a resource: {str(written)[:100]!r}",
-            hint='Start the execution with {} or with {"resource": "volume/eu-central-1/vol-0123456789abcdef0"}.',
+            f"not a resource, or not a slot of it: {str(written)[:100]!r} {str(slot)[:40]!r}",
+            hint='Start the execution with {} or with {"resource": "volume/eu-central-1/vol-0123456789abcdef0"}; '
+            'a "slot" beside it names one point.',
         ) from problem
 
 
@@ -79,15 +115,39 @@ def _rehearsal(candidate: Candidate, why: str, event: dict[str, Any], tools: Too
         id=hashlib.sha256(name.encode()).hexdigest()[:12],
         slot=point.slot,
         region=tools.region,
-        snapshot_ids=tuple(copy.snapshot_id for copy in candidate.copies if copy.snapshot_id is not None),
-        source_snapshot_ids=tuple(copy.source_snapshot_id for copy in candidate.copies),
+        snapshot_ids=candidate.snapshot_ids,
+        source_snapshot_ids=tuple(part.snapshot_id for part in point.parts),
+        source_ids={part.snapshot_id: part.source_id for part in point.parts},
         home_region=point.slot.resource.region,
         policy=point.policy,
         reason=why,
         consistent_at=min(moments, default=None),
         checks=policy.checks if policy else (),
+        learned=_learned(point.slot, tools),
+        copy_seconds=_copy_seconds(candidate, tools),
         configuration=point.configuration,
         expires_at=now + TIME_TO_LIVE,
+    )
+
+
+def _copy_seconds(candidate: Candidate, tools: Tools) -> float | None:
+    """How long the last of the point's copies here took; None at home, where nothing was copied."""
+    took = [
+        (copy.completed_at - copy.created_at).total_seconds()
+        for copy in tools.ledger.copies.of_slot(candidate.point.slot)
+        if copy.snapshot_id in candidate.snapshot_ids and copy.completed_at and copy.created_at
+    ]
+    return max(took, default=None)
+
+
+def _learned(slot: Slot, tools: Tools) -> tuple[Counted, ...]:
+    """What the last rehearsals of earlier points counted, oldest first; the unfit ones too, or a table that was
+    dropped on purpose would be missed for ever."""
+    past = [one for one in tools.ledger.stories.rehearsals(slot.resource) if one.row_counts and one.slot.at < slot.at]
+    past.sort(key=lambda one: one.slot.at)
+    return tuple(
+        Counted(rows=one.row_counts, at=one.consistent_at or one.slot.at, estimated=one.estimated_tables)
+        for one in past[-MOST_EARLIER:]
     )
 
 

@@ -29,7 +29,9 @@ def delete_expired(tools: Tools, now: datetime) -> Deleted:
     stays: list[str] = []
     for known in tools.ledger.resources.all():
         for point in tools.ledger.points.of(known.resource):
-            if point.status is Status.EXPIRED:
+            if point.status is Status.EXPIRED and point.is_held:
+                stays.append(f"{known.resource} {point.slot.at:%Y-%m-%dT%H:%MZ}: it is held since it expired")
+            elif point.status is Status.EXPIRED:
                 problems = _delete(point, tools)
                 stays += problems
                 if not problems and tools.ledger.points.move(point, Status.DELETED, now=now):

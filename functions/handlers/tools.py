@@ -10,15 +10,20 @@ from importlib import resources
 
 from functions.aws import kinds
 from functions.aws.clients import Clients
+from functions.aws.executions import Executions
 from functions.aws.health import Health
 from functions.aws.inventory import Inventory
 from functions.aws.outbound import Bus, Queue, Topic
+from functions.aws.recoveries_ebs import VolumeRecoveries
+from functions.aws.recoveries_rds import DatabaseRecoveries, newest_restorable
+from functions.aws.recoveries_rds_clusters import ClusterRecoveries
 from functions.aws.restores_ebs import VolumeRestores
 from functions.aws.restores_rds import ClusterRestores, DatabaseRestores, RehearsalNetwork
 from functions.contracts import settings as contract
 from functions.core.errors import Broken, Refused
 from functions.core.policies import Policy, Settings
-from functions.core.resources import Kind
+from functions.core.recoveries import Newest, Recoveries
+from functions.core.resources import Kind, ResourceKey
 from functions.core.restores import Restores
 from functions.core.snapshots import Snapshots
 from functions.ledger.ledger import Ledger
@@ -100,6 +105,28 @@ class Tools:
         """As `restores`, for the kinds whose content is proven through a snapshot of the restored volume."""
         return VolumeRestores(kind, self.region, self.clients)
 
+    def recoveries(self, kind: Kind) -> Recoveries:
+        """How a kind is recovered, to be used, in the Region this function runs in."""
+        if kind in (Kind.VOLUME, Kind.INSTANCE):
+            return VolumeRecoveries(kind, self.region, self.clients)
+        return (DatabaseRecoveries if kind is Kind.DATABASE else ClusterRecoveries)(self.region, self.clients)
+
+    def newest_restorable(self, resource: ResourceKey) -> Newest | None:
+        """How near to now a database can be restored by its own log; None when it keeps none or is gone."""
+        return newest_restorable(resource, self.clients)
+
+    @cached_property
+    def executions(self) -> Executions:
+        """The workflows of this Region."""
+        return self.executions_in(self.region)
+
+    def executions_in(self, region: str) -> Executions:
+        """The workflows of a Region."""
+        machine_arn = (
+            f"arn:{self.clients.partition(region)}:states:{region}:{self.account}:stateMachine:holdfast-recover"
+        )
+        return Executions(region, self.clients, machine_arn=machine_arn)
+
     @cached_property
     def snapshot_orders(self) -> Queue:
         """The queue that take_snapshot reads."""
@@ -124,6 +151,11 @@ class Tools:
     def health(self) -> Health:
         """Where the numbers about ourselves go."""
         return Health(self.region, self.clients)
+
+    @property
+    def has_rehearsal_network(self) -> bool:
+        """Whether databases are rehearsed in this Region."""
+        return bool(self._environment.get("HOLDFAST_REHEARSAL_SUBNET_GROUP"))
 
     def _rehearsal_network(self) -> RehearsalNetwork:
         groups = tuple(g for g in self._environment.get("HOLDFAST_REHEARSAL_SECURITY_GROUP_IDS", "").split(",") if g)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from functions.ledger.approvals import Approvals
+from functions.ledger.block_memories import BlockMemories
 from functions.ledger.holds import Holds
 from functions.ledger.permits import Permits
 from functions.ledger.resources import Resources
 from functions.ledger.since import Since
+from functions.ledger.starts import Starts
 from functions.ledger.stories import Stories
 from functions.ledger.surplus import SurplusSnapshots
 from functions.ledger.table import Table
@@ -23,5 +26,8 @@ class Ledger:
         self.resources = Resources(bond)
         self.permits = Permits(bond)
         self.stories = Stories(bond)
+        self.approvals = Approvals(bond)
+        self.starts = Starts(bond)
+        self.block_memories = BlockMemories(bond)
         self.since = Since(bond)
         self.surplus = SurplusSnapshots(bond)

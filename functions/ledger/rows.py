@@ -7,10 +7,15 @@
                                     run#2026-11-20T02:00:00Z             the closed run, written once
                                     verdict#2026-11-20T02:00:00Z         the judgement of that run, written once
                                     rehearsal#eu-west-1#2026-11-21T04:00:00Z#<id>   a rehearsal's result, written once
+                                    recovery#eu-west-1#2026-11-21T04:00:00Z#<id>#handed over    how a recovery ended
+                                    blocks#eu-west-1#vol-0a1             which snapshot's blocks are remembered
+                                    blocks#eu-west-1#vol-0a1#snap-0b2#00003     16 GiB of them, packed
                                     surplus#2026-11-20T02:00:00Z#eu-west-1#snap-0c3 a duplicate on its way out
                                     hold#2026-11-20T02:00:00Z#<when>#held   a hold on a point; `released` is its end
     permits                         copy#ebs#eu-west-1                   who may have one more in flight
     policy                          daily                                since when a policy reads as it does
+    approval#<recovery>             2026-11-21T04:00:00.123456Z          who waits for a person's answer, and until when
+    starts#2026-11-21               01                                   a recovery that an alarm started that day
     clock                           retention                            the latest time a deletion was decided at
 
 Two sparse indexes: `open` holds only points and copies with work left, sorted by deadline; `listed` holds resources
@@ -22,7 +27,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pynamodb.attributes import JSONAttribute, ListAttribute, NumberAttribute, UnicodeAttribute
+from pynamodb.attributes import BinaryAttribute, JSONAttribute, ListAttribute, NumberAttribute, UnicodeAttribute
 from pynamodb.indexes import AllProjection, GlobalSecondaryIndex
 from pynamodb.models import Model
 
@@ -175,3 +180,31 @@ class HoldItem(Item):
     by = UnicodeAttribute()
     because = UnicodeAttribute()
     at = UnicodeAttribute()
+
+
+class ApprovalItem(Item):
+    """A recovery that waits for a person, and the token with which its execution goes on."""
+
+    token = UnicodeAttribute()
+    resource = UnicodeAttribute()
+    until = UnicodeAttribute()
+    forget_at = NumberAttribute()
+
+
+class StartItem(Item):
+    """A recovery that an alarm started."""
+
+    execution = UnicodeAttribute()
+    resource = UnicodeAttribute()
+    at = UnicodeAttribute()
+    forget_at = NumberAttribute()
+
+
+class BlocksItem(Item):
+    """What is remembered of a volume's blocks: of which snapshot, and in how many rows; or one of those rows."""
+
+    snapshot_id = UnicodeAttribute()
+    slot_at = UnicodeAttribute()
+    rows_written = NumberAttribute(null=True)
+    body = BinaryAttribute(null=True, legacy_encoding=False)
+    forget_at = NumberAttribute()

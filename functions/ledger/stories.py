@@ -1,4 +1,4 @@
-"""Facts written once: closed runs, their verdicts, and rehearsals."""
+"""Facts written once: closed runs, their verdicts, rehearsals and recoveries."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pydantic import TypeAdapter
 
 from functions.core import instants
 from functions.core.errors import BadMessage
+from functions.core.recoveries import Recovery
 from functions.core.rehearsals import Rehearsal
 from functions.core.resources import ResourceKey
 from functions.core.runs import Run
@@ -22,6 +23,7 @@ from functions.ledger.table import Table
 RUN = TypeAdapter(Run)
 VERDICT = TypeAdapter(Verdict)
 REHEARSAL = TypeAdapter(Rehearsal)
+RECOVERY = TypeAdapter(Recovery)
 RUNS_REMEMBERED = timedelta(days=400)
 """How long a run is kept for comparison: a yearly season and a bit."""
 
@@ -68,6 +70,20 @@ class Stories:
         """Every remembered rehearsal in a Region, from the index; may lag a moment behind."""
         for item in self._table.indexed(StoryItem, "listed", f"rehearsal#{region}"):
             yield REHEARSAL.validate_python(item.body)
+
+    def recovered(self, recovery: Recovery, outcome: str, now: datetime) -> bool:
+        """Whether this call wrote how the recovery ended; False when that was written before.
+
+        One that failed and was redriven has a row for each end.
+        """
+        asked = instants.text(recovery.asked_at or now)
+        key = f"recovery#{recovery.request.region}#{asked}#{recovery.id}#{outcome}"
+        return self._tell(recovery.chosen.slot, key, now, RECOVERY.dump_python(recovery, mode="json"))
+
+    def recoveries(self, resource: ResourceKey) -> list[Recovery]:
+        """Every remembered end of a recovery of a resource, grouped by Region, oldest first."""
+        items = self._table.starting(StoryItem, str(resource), "recovery#")
+        return [RECOVERY.validate_python(item.body) for item in items]
 
     def _tell(self, slot: Slot, sk: str, at: datetime, body: object, *, listed_in: str | None = None) -> bool:
         return self._table.put_new(

@@ -69,6 +69,10 @@ class Table:
         """Whether this call wrote the item; False when one with its key was there before."""
         return self._conditional(item, lambda: item.save(condition=type(item).pk.does_not_exist()))
 
+    def put(self, item: Item) -> None:
+        """The item is as given, whatever was there before: only for what has one writer."""
+        self._conditional(item, item.save)
+
     def update(self, item: Item, actions: Sequence[Action], condition: Condition) -> bool:
         """Whether the condition held and the actions are now written; `item` then shows the new state."""
         return self._conditional(item, lambda: item.update(actions=list(actions), condition=condition))

@@ -12,17 +12,19 @@ from aws_cdk import aws_sqs as sqs
 from aws_cdk import aws_stepfunctions as stepfunctions
 from constructs import Construct
 
-from infra import names
 from infra.parts.function import HandlerFunction
 
 
 class Clock(Construct):
-    """The schedules of a stack. What a schedule could not start lies in `dead_letters`."""
+    """The schedules of a stack, in a group of its own: two stacks share the home Region, and a name exists there once.
 
-    def __init__(self, scope: Construct, id: str, *, dead_letters: sqs.IQueue) -> None:
+    What a schedule could not start lies in `dead_letters`.
+    """
+
+    def __init__(self, scope: Construct, id: str, *, group_name: str, dead_letters: sqs.IQueue) -> None:
         super().__init__(scope, id)
         self._dead_letters = dead_letters
-        self._group = scheduler.ScheduleGroup(self, "Group", schedule_group_name=names.SCHEDULES)
+        self._group = scheduler.ScheduleGroup(self, "Group", schedule_group_name=group_name)
 
     def every(self, period: Duration, function: HandlerFunction) -> None:
         """The function runs once in each period."""

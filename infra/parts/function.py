@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from aws_cdk import Duration, RemovalPolicy, Stack
 from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_ec2 as ec2
@@ -17,8 +19,9 @@ from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
+from functions.aws.permissions import Permission
 from infra import names
-from infra.functions import Reach, Spec
+from infra.functions import JOIN_NETWORK, Reach, Spec
 from infra.packaging import Package
 from infra.parts.order_queue import OrderQueue
 from infra.settings import Deployment
@@ -64,7 +67,7 @@ class HandlerFunction(lambda_.Function):
             runtime=lambda_.Runtime.PYTHON_3_13,
             architecture=lambda_.Architecture.ARM_64,
             code=package.code,
-            layers=list(package.layers),
+            layers=list(package.content_layers if spec.reads_content else package.layers),
             role=role,
             log_group=log_group,
             tracing=lambda_.Tracing.ACTIVE,
@@ -82,9 +85,9 @@ class HandlerFunction(lambda_.Function):
             },
         )
         log_group.grant_write(self)
-        self._allow_what_is_declared(deployment)
+        self._allow_what_is_declared((*spec.permissions, *((JOIN_NETWORK,) if vpc else ())), deployment)
 
-    def _allow_what_is_declared(self, deployment: Deployment) -> None:
+    def _allow_what_is_declared(self, declared: Iterable[Permission], deployment: Deployment) -> None:
         stack = Stack.of(self)
         regions = {
             Reach.HERE: (stack.region,),
@@ -92,7 +95,7 @@ class HandlerFunction(lambda_.Function):
             Reach.EVERYWHERE: deployment.regions,
         }[self.spec.reach]
         said: list[dict[str, object]] = []
-        for permission in self.spec.permissions:
+        for permission in declared:
             for region in regions:
                 statement = permission.statement(partition=stack.partition, account=stack.account, region=region)
                 if statement not in said:
@@ -111,10 +114,14 @@ class HandlerFunction(lambda_.Function):
 
     def tell(self, topic: sns.ITopic, bus: events.IEventBus) -> None:
         """The function tells people through the topic and programs through the bus."""
-        topic.grant_publish(self)
+        self.tell_people(topic)
         bus.grant_put_events_to(self)
-        self.add_environment("HOLDFAST_TOPIC_ARN", topic.topic_arn)
         self.add_environment("HOLDFAST_BUS", names.BUS)
+
+    def tell_people(self, topic: sns.ITopic) -> None:
+        """The function tells people through the topic."""
+        topic.grant_publish(self)
+        self.add_environment("HOLDFAST_TOPIC_ARN", topic.topic_arn)
 
     def handle_snapshots(self) -> None:
         """The function knows the key by name; the right to use it comes with the calls that use it."""

@@ -1,4 +1,4 @@
-"""A state machine whose definition is a file, and the right to invoke every function that the file names."""
+"""A state machine whose definition is a file, and the right to call what the file names."""
 
 # pyright: reportArgumentType=false
 # jsii's classes and its interfaces disagree about the names of parameters, and pyright about both.
@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Set
 from pathlib import Path
 
 from aws_cdk import RemovalPolicy, Stack
@@ -29,11 +29,19 @@ class Workflow(Construct):
     """
 
     def __init__(
-        self, scope: Construct, id: str, *, machine_name: str, file: str, functions: Iterable[HandlerFunction]
+        self,
+        scope: Construct,
+        id: str,
+        *,
+        machine_name: str,
+        file: str,
+        functions: Iterable[HandlerFunction],
+        machines: Mapping[str, stepfunctions.StateMachine] | None = None,
     ) -> None:
         super().__init__(scope, id)
         definition = (DEFINITIONS / f"{file}.asl.json").read_text(encoding="utf-8")
-        named = self._functions_named_in(definition, functions)
+        nested = machines or {}
+        named = self._functions_named_in(definition, functions, set(nested))
         role = iam.Role(
             self,
             "Role",
@@ -50,7 +58,10 @@ class Workflow(Construct):
             state_machine_type=stepfunctions.StateMachineType.STANDARD,
             role=role,
             definition_body=stepfunctions.DefinitionBody.from_string(definition),
-            definition_substitutions={name: function.function_arn for name, function in named.items()},
+            definition_substitutions={
+                **{name: function.function_arn for name, function in named.items()},
+                **{name: machine.state_machine_arn for name, machine in nested.items()},
+            },
             tracing_enabled=True,
             logs=stepfunctions.LogOptions(
                 destination=logs.LogGroup(
@@ -67,11 +78,33 @@ class Workflow(Construct):
         )
         for function in named.values():
             function.grant_invoke(role)
+        for machine in nested.values():
+            self._let_it_run(machine, role)
+
+    def _let_it_run(self, machine: stepfunctions.StateMachine, role: iam.Role) -> None:
+        """The role may run the machine and wait for its end, which Step Functions learns through a rule of its own."""
+        stack = Stack.of(self)
+        machine.grant_start_execution(role)
+        machine.grant_execution(role, "states:DescribeExecution", "states:StopExecution")
+        role.add_to_policy(
+            iam.PolicyStatement(
+                actions=["events:PutTargets", "events:PutRule", "events:DescribeRule"],
+                resources=[
+                    stack.format_arn(
+                        service="events",
+                        resource="rule",
+                        resource_name="StepFunctionsGetEventsForStepFunctionsExecutionRule",
+                    )
+                ],
+            )
+        )
 
     @staticmethod
-    def _functions_named_in(definition: str, functions: Iterable[HandlerFunction]) -> dict[str, HandlerFunction]:
+    def _functions_named_in(
+        definition: str, functions: Iterable[HandlerFunction], machines: Set[str]
+    ) -> dict[str, HandlerFunction]:
         by_name = {function.spec.id: function for function in functions}
-        wanted = sorted(set(re.findall(r"\$\{(\w+)\}", definition)))
+        wanted = sorted(set(re.findall(r"\$\{(\w+)\}", definition)) - machines)
         unknown = [name for name in wanted if name not in by_name]
         if unknown:
             raise CannotSynthesise(

@@ -61,6 +61,7 @@ class BackupStack(Stack):
         mark_expired = self._function(functions.MARK_EXPIRED)
         delete_expired = self._function(functions.DELETE_EXPIRED)
         heed_alarm = self._function(functions.HEED_ALARM)
+        heed_failure = self._function(functions.HEED_FAILURE)
         score_run = self._function(functions.SCORE_RUN)
 
         for function in (plan_backups, take_snapshot, sweep, heed_alarm):
@@ -81,10 +82,13 @@ class BackupStack(Stack):
         notices.feed(track_points, batch_size=10, max_batching_window=Duration.seconds(2), answers_for_each=False)
         aws_notices.rule(self).add_target(targets.SqsQueue(notices.queue, dead_letter_queue=self._missed))
         self._wake_on_alarms(heed_alarm)
+        self._recover_on_alarms(heed_failure)
         self._score_what_the_ledger_learns(score_run)
-        score_run.tell(neighbours.topic(self), events.EventBus(self, "Bus", event_bus_name=names.BUS))
+        topic = neighbours.topic(self)
+        heed_failure.tell_people(topic)
+        score_run.tell(topic, events.EventBus(self, "Bus", event_bus_name=names.BUS))
 
-        clock = Clock(self, "Clock", dead_letters=self._missed)
+        clock = Clock(self, "Clock", group_name=names.SCHEDULES, dead_letters=self._missed)
         clock.every(Duration.hours(1), take_inventory)
         clock.every(Duration.minutes(5), plan_backups)
         clock.every(Duration.minutes(1), track_points)
@@ -117,6 +121,25 @@ class BackupStack(Stack):
             ),
         )
         rule.add_target(targets.LambdaFunction(heed_alarm, dead_letter_queue=self._missed))
+
+    def _recover_on_alarms(self, heed_failure: HandlerFunction) -> None:
+        """Only for the alarms that the settings name; without any there is no rule."""
+        alarms = sorted({rule.alarm for rule in self._deployment.configuration.settings.automatic})
+        heed_failure.give_up_into(self._missed)
+        if not alarms:
+            return
+        rule = events.Rule(
+            self,
+            "Failures",
+            rule_name="holdfast-failures",
+            description="Alarms that start a recovery beside what failed",
+            event_pattern=events.EventPattern(
+                source=["aws.cloudwatch"],
+                detail_type=["CloudWatch Alarm State Change"],
+                detail={"alarmName": alarms, "state": {"value": ["ALARM"]}},
+            ),
+        )
+        rule.add_target(targets.LambdaFunction(heed_failure, dead_letter_queue=self._missed))
 
     def _score_what_the_ledger_learns(self, score_run: HandlerFunction) -> None:
         of_new_runs = lambda_.FilterCriteria.filter(

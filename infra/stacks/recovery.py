@@ -1,14 +1,15 @@
-"""Recovery, in every Region that holds copies: nothing in it needs the home Region to be there."""
+"""Recovery, in every Region in use: where copies are, nothing in it needs the home Region to be there."""
 
 # pyright: reportArgumentType=false
 # jsii's classes and its interfaces disagree about the names of parameters, and pyright about both.
 
 from __future__ import annotations
 
-from aws_cdk import Environment, Fn, Stack
+from aws_cdk import Duration, Environment, Fn, Stack
 from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_iam as iam
+from aws_cdk import aws_stepfunctions as stepfunctions
 from constructs import Construct
 
 from infra import functions, names
@@ -22,31 +23,83 @@ from infra.parts.rehearsal_network import RehearsalNetwork
 from infra.parts.workflow import Workflow
 from infra.settings import Deployment
 
+READERS = (
+    functions.CHOOSE_REHEARSAL,
+    functions.CHOOSE_RECOVERY,
+    functions.PLAN_RECOVERY,
+    functions.ANSWER_APPROVAL,
+    functions.REAP_REHEARSALS,
+    functions.INSPECT_CONTENT,
+    functions.VERIFY_RECOVERY,
+    functions.SWAP_NAMES,
+)
+"""They read the ledger and write nothing."""
+
+WRITERS = (
+    functions.RECORD_REHEARSAL,
+    functions.VERIFY_VOLUME,
+    functions.ASK_APPROVAL,
+    functions.RECORD_RECOVERY,
+    functions.HOLD_POINT,
+)
+
 
 class RecoveryStack(Stack):
-    """The rehearsal of recoveries, and the notices of this Region sent on to where copies are tracked."""
+    """Recoveries, and rehearsals of them; with copies here, the notices of this Region are sent on home."""
 
     def __init__(self, scope: Construct, id: str, *, deployment: Deployment, env: Environment) -> None:
-        super().__init__(scope, id, env=env, description="Holdfast: proves that the copies in this Region restore")
+        super().__init__(scope, id, env=env, description="Holdfast: recovers in this Region, and proves that it can")
         self._deployment = deployment
+        is_home = self.region == deployment.home
+        rehearses = deployment.rehearses_in(self.region)
         self._package = Package(self, "Package", block=deployment.block)
-        self._missed = DeadLetters(self, "Missed", queue_name=names.MISSED_EVENTS)
-        self._network = RehearsalNetwork(self, "Network") if deployment.configuration.rehearse_databases else None
+        self._missed = DeadLetters(self, "Missed", queue_name=names.MISSED_RECOVERY_EVENTS)
+        has_network = rehearses and deployment.configuration.rehearse_databases
+        self._network = RehearsalNetwork(self, "Network") if has_network else None
 
-        made = {spec.verb: self._function(spec) for spec in functions.AT_RECOVERY}
-        ledger = neighbours.ledger(self)
-        made[functions.CHOOSE_REHEARSAL.verb].remember_in(ledger, write=False)
-        record_rehearsal = made[functions.RECORD_REHEARSAL.verb]
-        record_rehearsal.remember_in(ledger)
-        record_rehearsal.tell(neighbours.topic(self), events.EventBus(self, "Bus", event_bus_name=names.BUS))
-        for spec in (functions.START_RESTORE, functions.CHECK_RESTORE, functions.REMOVE_RESTORE):
-            self._place(made[spec.verb])
-
-        rehearse = Workflow(self, "Rehearse", machine_name=names.REHEARSE, file="rehearse", functions=made.values())
-        if deployment.configuration.rehearsals_per_day:
-            clock = Clock(self, "Clock", dead_letters=self._missed)
+        self._made = {spec.verb: self._function(spec) for spec in functions.AT_RECOVERY}
+        self._connect(
+            events.EventBus.from_event_bus_name(self, "Bus", names.BUS)
+            if is_home
+            else events.EventBus(self, "Bus", event_bus_name=names.BUS)
+        )
+        clock = Clock(self, "Clock", group_name=names.RECOVERY_SCHEDULES, dead_letters=self._missed)
+        rehearse = self._workflow("Rehearse", names.REHEARSE, "rehearse")
+        recover = self._workflow("Recover", names.RECOVER, "recover")
+        self._workflow("RecoverSet", names.RECOVER_SET, "recover_set", Recover=recover.machine)
+        self._workflow("Answer", names.ANSWER, "answer")
+        self._workflow("Hold", names.HOLD, "hold")
+        self._workflow("Swap", names.SWAP, "swap_names")
+        if rehearses and deployment.configuration.rehearsals_per_day:
             clock.start_evenly(deployment.configuration.rehearsals_per_day, rehearse.machine, name=names.REHEARSE)
-        self._send_notices_home()
+        reap_rehearsals = self._made[functions.REAP_REHEARSALS.verb]
+        clock.every(Duration.minutes(15), reap_rehearsals)
+        reap_rehearsals.give_up_into(self._missed)
+        if not is_home:
+            self._send_notices_home()
+
+    def _connect(self, bus: events.IEventBus) -> None:
+        """Each function knows what it works with, and may use it."""
+        ledger, topic = neighbours.ledger(self), neighbours.topic(self)
+        for spec in (*READERS, *WRITERS):
+            self._made[spec.verb].remember_in(ledger, write=spec in WRITERS)
+        for spec in (functions.RECORD_REHEARSAL, functions.RECORD_RECOVERY):
+            self._made[spec.verb].tell(topic, bus)
+        for spec in (functions.ASK_APPROVAL, functions.NOTE_SET, functions.REAP_REHEARSALS):
+            self._made[spec.verb].tell_people(topic)
+        for spec in (
+            functions.START_RESTORE,
+            functions.CHECK_RESTORE,
+            functions.REMOVE_RESTORE,
+            functions.REAP_REHEARSALS,
+        ):
+            self._place(self._made[spec.verb])
+        self._made[functions.CHOOSE_RECOVERY.verb].handle_snapshots()
+
+    def _workflow(self, id: str, machine_name: str, file: str, **machines: stepfunctions.StateMachine) -> Workflow:
+        return Workflow(
+            self, id, machine_name=machine_name, file=file, functions=self._made.values(), machines=machines
+        )
 
     @property
     def availability_zones(self) -> list[str]:

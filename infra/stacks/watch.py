@@ -46,9 +46,8 @@ class WatchStack(Stack):
             self._alarm_when_backups_are_overdue()
             self._alarm_when_points_are_lost()
             self._alarm_on_dead_letters(names.DEAD_LETTERS_AT_HOME)
-        else:
-            self._alarm_on_dead_letters((*names.DEAD_LETTERS_AT_RECOVERY, names.UNSENT_NOTICES))
-            self._tell_how_workflows_ended()
+        self._alarm_on_dead_letters((*names.DEAD_LETTERS_AT_RECOVERY, names.UNSENT_NOTICES))
+        self._tell_how_workflows_ended()
 
     def _let_alarms_speak(self) -> None:
         self._topic.add_to_resource_policy(

@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
-from functions.contracts import from_aws, published, wire
+from functions.contracts import from_aws, published, recovery_requests, wire
+from functions.core.recoveries import ID, Recovery
+from functions.core.recovery_sets import Outcome, RecoverySet
 from functions.core.rehearsals import Rehearsal
 from functions.core.resources import Kind, ResourceKey
 from functions.core.snapshots import CopyOrder, SnapshotOrder
@@ -99,14 +101,88 @@ def a_rehearsal_recorded(event: Any) -> None:
     assert event["detail"] == published.rehearsal_recorded(rehearsal)
 
 
+def a_request_to_recover(event: Any) -> None:
+    request = recovery_requests.read(event, account=ACCOUNT, region=AWAY)
+    assert str(request.resource) == event["resource"]
+
+
+def a_choice_of_a_point(event: Any) -> None:
+    assert event.keys() == {"input", "execution"}
+    if recovery_requests.snapshot_named(event["input"]) is None:
+        a_request_to_recover(event["input"])
+
+
+def a_recovery(event: Any) -> None:
+    assert event.keys() - {"token"} == {"recovery"}
+    assert wire.plain(wire.read(Recovery, event["recovery"])) == event["recovery"]
+
+
+def a_broken_recovery(event: Any) -> None:
+    a_recovery(event)
+    name, _, cause = event["recovery"]["problem"].partition(": ")
+    assert json.loads(cause)["errorType"] == name
+
+
+def a_question(event: Any) -> None:
+    a_recovery(event)
+    assert event["token"]
+    assert event["recovery"]["request"]["approval_seconds"]
+
+
+def an_answer(event: Any) -> None:
+    assert event.keys() == {"recovery", "answer", "by"}
+    assert ID.fullmatch(event["recovery"])
+
+
+def a_hold(event: Any) -> None:
+    assert event.keys() == {"resource", "slot", "do", "because", "by"}
+    assert str(ResourceKey.parse(event["resource"], account=ACCOUNT)) == event["resource"]
+
+
+def a_swap(event: Any) -> None:
+    assert event.keys() == {"resource", "recovery", "back"}
+    assert ID.fullmatch(event["recovery"])
+
+
+def a_stop(event: Any) -> None:
+    assert event.keys() == {"what", "problem", "redrives", "redrives_then"}
+
+
+def a_request_for_a_set(event: Any) -> None:
+    whole = recovery_requests.read_set(event, execution="run-1", account=ACCOUNT, region=AWAY)
+    assert [member.resource for member in whole.members] == [
+        one["resource"] for group in event["groups"] for one in group
+    ]
+
+
+def a_set_to_read(event: Any) -> None:
+    assert event.keys() == {"input", "execution"}
+    a_request_for_a_set(event["input"])
+
+
+def a_set_to_note(event: Any) -> None:
+    assert wire.plain(wire.read(RecoverySet, event["recoveryset"])) == event["recoveryset"]
+    assert [wire.plain(wire.read(Outcome, one)) for one in event.get("outcomes", [])] == event.get("outcomes", [])
+
+
+def a_recovery_recorded(event: Any) -> None:
+    recovery = wire.read(Recovery, example("workflow_record_recovery")["recovery"])
+    assert event["detail-type"] == published.RECOVERY_RECORDED
+    assert event["detail"] == published.recovery_recorded(recovery, "handed over")
+
+
 VOLUME = (Kind.VOLUME, "vol-0a1b2c3d4e5f60718")
 
 REGISTRY: Mapping[str, Callable[[Any], None]] = {
+    "alarm_of_a_failure": an_alarm(is_alarm=True, on=((Kind.DATABASE, "orders"),)),
     "alarm_on_a_volume": an_alarm(is_alarm=True, on=(VOLUME,)),
     "alarm_on_metric_math": an_alarm(
         is_alarm=True, on=((Kind.INSTANCE, "i-0f1e2d3c4b5a69788"), (Kind.DATABASE, "orders"))
     ),
     "alarm_recovered": an_alarm(is_alarm=False, on=(VOLUME,)),
+    "execution_recover": a_request_to_recover,
+    "execution_recover_set": a_request_for_a_set,
+    "execution_swap_names": a_swap,
     "notice_ebs_copy_failed": a_notice,
     "notice_ebs_instance_snapshots_created": a_notice,
     "notice_ebs_snapshot_copied": a_notice,
@@ -114,6 +190,7 @@ REGISTRY: Mapping[str, Callable[[Any], None]] = {
     "notice_rds_cluster_snapshot_created": a_notice,
     "notice_rds_snapshot_copied": a_notice,
     "notice_rds_snapshot_created": a_notice,
+    "published_recovery_recorded": a_recovery_recorded,
     "published_rehearsal_recorded": a_rehearsal_recorded,
     "published_run_scored": a_run_scored,
     "schedule_tick": a_tick,
@@ -121,14 +198,33 @@ REGISTRY: Mapping[str, Callable[[Any], None]] = {
     "sqs_notices": some_notices,
     "sqs_snapshot_orders": orders(SnapshotOrder, Kind.VOLUME, Kind.INSTANCE, Kind.DATABASE, Kind.CLUSTER),
     "stream_run_closed": a_stream,
+    "workflow_answer_approval": an_answer,
+    "workflow_ask_approval": a_question,
+    "workflow_check_recovery": a_recovery,
     "workflow_check_restore": a_rehearsal,
+    "workflow_choose_recovery": a_choice_of_a_point,
+    "workflow_choose_recovery_of_a_snapshot": a_choice_of_a_point,
     "workflow_choose_rehearsal": a_request_for_a_rehearsal,
     "workflow_choose_rehearsal_asked_for": a_request_for_a_rehearsal,
+    "workflow_configure_recovery": a_recovery,
+    "workflow_hold_point": a_hold,
+    "workflow_inspect_content": a_rehearsal,
+    "workflow_note_set": a_set_to_note,
+    "workflow_note_set_again": a_set_to_note,
+    "workflow_plan_recovery": a_recovery,
+    "workflow_read_set": a_set_to_read,
+    "workflow_record_recovery": a_recovery,
+    "workflow_record_recovery_that_broke": a_broken_recovery,
     "workflow_record_rehearsal": a_rehearsal,
     "workflow_record_rehearsal_that_broke": a_broken_rehearsal,
+    "workflow_remove_recovery": a_recovery,
     "workflow_remove_restore": a_rehearsal,
+    "workflow_start_recovery": a_recovery,
     "workflow_start_restore": a_rehearsal,
+    "workflow_stop_recovery": a_stop,
+    "workflow_swap_names": lambda event: a_swap(event["input"]),
     "workflow_verify_database": a_rehearsal,
+    "workflow_verify_recovery": a_recovery,
     "workflow_verify_volume": a_rehearsal,
 }
 

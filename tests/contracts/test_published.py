@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import timedelta
 
 from functions.contracts import published, wire
 from functions.core.evidence import Assertion, Fitness, judge
 from functions.core.points import Status
+from functions.core.recoveries import Chosen, Recovery, RecoveryRequest, Source, order_of
 from functions.core.rehearsals import Rehearsal
+from functions.core.resources import Kind
+from functions.core.restores import Restored, RestoreState
 from functions.core.verdicts import Reason, Verdict, Word
-from tests.builders import AWAY, HOME, NOON, a_run, a_slot, a_story
+from tests.builders import AWAY, HOME, NOON, a_key, a_run, a_slot, a_story
 
 UNUSUAL = Verdict(
     word=Word.UNUSUAL,
@@ -61,6 +65,64 @@ def test_a_rehearsal_is_told_with_its_evidence_and_the_measured_time() -> None:
     assert told["evidence"]["fitness"] == Fitness.FIT
     assert told["recovery_seconds"] == 360
     assert (told["region"], told["problem"]) == (AWAY, "")
+
+
+def a_recovery() -> Recovery:
+    """Handed over twelve minutes after it was begun."""
+    request = RecoveryRequest(resource=a_key(Kind.DATABASE), region=AWAY, asked_by="Ines")
+    chosen = Chosen(
+        slot=a_slot(resource=request.resource),
+        source=Source.COPY,
+        region=AWAY,
+        snapshot_ids=("copy-1",),
+        source_ids=("orders",),
+        content_at=NOON + timedelta(seconds=50),
+        reason="it is the newest complete point",
+    )
+    restored = Restored(
+        id="orders-restored",
+        snapshot_id="copy-1",
+        kind=Kind.DATABASE,
+        region=AWAY,
+        state=RestoreState.AVAILABLE,
+        address="orders-restored.example.com",
+        secret_arn="arn:aws:secretsmanager:eu-west-1:123456789012:secret:rds!db-1",
+    )
+    return Recovery(
+        id="0a1b2c3d4e5f",
+        request=request,
+        chosen=chosen,
+        order=order_of("0a1b2c3d4e5f", chosen, request, {}),
+        started_at=NOON,
+        configured_at=NOON + timedelta(minutes=12),
+        restored=(restored,),
+        evidence=judge([Assertion(what="the content", held=True, detail="fit")]),
+    )
+
+
+def test_a_recovery_is_told_with_what_was_restored_of_what_why_and_how_long_it_took() -> None:
+    told = published.recovery_recorded(a_recovery(), "handed over")
+    assert (told["recovery"], told["resource"], told["region"]) == ("0a1b2c3d4e5f", str(a_key(Kind.DATABASE)), AWAY)
+    assert (told["outcome"], told["source"], told["restored"]) == ("handed over", "copy", ["orders-restored"])
+    assert (told["slot"], told["content_at"]) == ("2026-11-20T12:00:00Z", "2026-11-20T12:00:50Z")
+    assert told["reason"] == "it is the newest complete point"
+    assert told["recovery_seconds"] == 720
+    assert told["evidence"]["fitness"] == Fitness.FIT
+
+
+def test_a_recovery_that_made_nothing_is_told_with_its_problem() -> None:
+    failed = replace(a_recovery(), restored=(), evidence=None, started_at=None, problem="the key is disabled")
+    told = published.recovery_recorded(failed, "failed")
+    assert (told["problem"], told["restored"], told["evidence"]) == ("the key is disabled", [], None)
+    assert told["recovery_seconds"] is None
+
+
+def test_where_a_recovered_database_answers_is_not_told_to_the_bus() -> None:
+    """Whoever may read the bus need not know where its password lies."""
+    written = json.dumps(published.recovery_recorded(a_recovery(), "handed over"))
+    assert "secretsmanager" not in written
+    assert "example.com" not in written
+    assert json.loads(written)["outcome"] == "handed over"
 
 
 def test_everything_told_is_json() -> None:

@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 
 from functions.contracts.settings import Configuration, read
 from functions.core.errors import BadMessage
-from functions.core.policies import DatabaseCheck, ExtraPoints, Lock, LockMode, Policy, Tiers, Window
+from functions.core.expected_files import ExpectedFile, ExpectedHeartbeat, ExpectedManifest, HeartbeatBy
+from functions.core.policies import AutomaticRecovery, DatabaseCheck, ExtraPoints, Lock, LockMode, Policy, Tiers, Window
+from functions.core.resources import ResourceKey
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 ROOT = Path(__file__).parents[2]
@@ -99,6 +101,116 @@ def test_a_complete_block_says_everything() -> None:
     )
 
 
+RECOVER: dict[str, Any] = {
+    "into": {"eu-west-1": {"database": {"subnet_group": "recovered", "security_groups": ["sg-1"]}, "volume": {}}},
+    "automatic": [
+        {
+            "alarm": "orders does not answer",
+            "resource": "database/eu-central-1/orders",
+            "region": "eu-west-1",
+            "approval_within": "2h",
+        },
+        {"alarm": "disk", "resource": "volume/eu-central-1/vol-0123456789abcdef0", "region": "eu-central-1"},
+    ],
+    "automatic_per_day": 3,
+}
+FILES: list[dict[str, Any]] = [
+    {"path": "/srv/canary", "sha256": "0" * 64},
+    {"manifest": "/srv/manifest.json", "sha256": "f" * 64},
+    {"heartbeat": "/srv/heartbeat", "newest_within": "30m"},
+    {"heartbeat": "/srv/log", "newest_within": "1d", "by": "modified"},
+]
+
+
+def test_a_block_says_into_what_is_recovered_and_which_alarms_may_start_it() -> None:
+    settings = read(changed("recover", RECOVER)).settings
+    assert settings.recover_into == RECOVER["into"]
+    assert settings.automatic == (
+        AutomaticRecovery(
+            alarm="orders does not answer",
+            resource="database/eu-central-1/orders",
+            region="eu-west-1",
+            approval_within=2 * HOUR,
+        ),
+        AutomaticRecovery(alarm="disk", resource="volume/eu-central-1/vol-0123456789abcdef0", region="eu-central-1"),
+    )
+    assert settings.automatic_per_day == 3
+
+
+def test_the_resource_of_every_automatic_recovery_can_be_recovered() -> None:
+    """What the settings take, the recovery must be able to read at three in the morning."""
+    for rule in read(changed("recover", RECOVER)).settings.automatic:
+        assert str(ResourceKey.parse(rule.resource, account="123456789012")) == rule.resource
+
+
+def test_a_policy_says_what_its_files_must_hold_and_how_long_a_suspicion_lasts() -> None:
+    document = changed("policies.gold.files", FILES)
+    document["policies"]["gold"]["release_after"] = "14d"
+    gold = read(document).settings.policies["gold"]
+    assert gold.release_after == 14 * DAY
+    assert gold.files == (
+        ExpectedFile(path="/srv/canary", sha256="0" * 64),
+        ExpectedManifest(path="/srv/manifest.json", sha256="f" * 64),
+        ExpectedHeartbeat(path="/srv/heartbeat", newest_within=timedelta(minutes=30)),
+        ExpectedHeartbeat(path="/srv/log", newest_within=DAY, by=HeartbeatBy.MODIFIED),
+    )
+
+
+@pytest.mark.parametrize(
+    ("recover", "said"),
+    [
+        ({"into": {"eu-south-1": {}}}, "recover: eu-south-1 is neither"),
+        ({"into": {"eu-west-1": {"bucket": {}}}}, "recover.into.eu-west-1.bucket"),
+        ({"into": {"eu-west-1": {"volume": {"port": 1}}}}, "recover.into.eu-west-1.volume.port: a volume has no"),
+        ({"automatic": [RECOVER["automatic"][0] | {"region": "eu-south-1"}]}, "recover: eu-south-1 is neither"),
+        ({"automatic": [RECOVER["automatic"][0] | {"resource": "orders"}]}, "recover.automatic.0.resource"),
+        ({"automatic": [RECOVER["automatic"][0] | {"resource": "bucket/eu-central-1/x"}]}, "recover.automatic.0.reso"),
+        ({"automatic": [RECOVER["automatic"][0] | {"alarm": ""}]}, "recover.automatic.0.alarm"),
+        ({"automatic": [RECOVER["automatic"][0] | {"alarm": "a" * 256}]}, "recover.automatic.0.alarm"),
+        ({"automatic": [RECOVER["automatic"][0] | {"approval_within": "soon"}]}, "recover.automatic.0.approval_within"),
+        ({"automatic": [{"alarm": "disk"}]}, "recover.automatic.0.resource"),
+        ({"automatic_per_day": 0}, "recover.automatic_per_day"),
+        ({"automatic_per_day": 25}, "recover.automatic_per_day"),
+        ({"overwrite": True}, "recover.overwrite"),
+    ],
+)
+def test_a_mistake_about_recoveries_is_refused_with_its_path(recover: Any, said: str) -> None:
+    lines = refusal(changed("recover", recover)).splitlines()[1:]
+    assert any(line.strip().startswith(said) for line in lines), lines
+
+
+@pytest.mark.parametrize(
+    ("file", "said"),
+    [
+        ({"path": "canary", "sha256": "0" * 64}, "policies.gold.files.1: 'canary' is no path"),
+        ({"path": "/canary", "sha256": "0" * 63}, "policies.gold.files.1"),
+        ({"path": "/canary"}, "policies.gold.files.1"),
+        ({"manifest": "/m/", "sha256": "0" * 64}, "policies.gold.files.1: '/m/' is no path"),
+        ({"heartbeat": "/h"}, "policies.gold.files.1"),
+        ({"heartbeat": "/h", "newest_within": "0m"}, "policies.gold.files.1"),
+        ({"heartbeat": "/h", "newest_within": "1h", "by": "hand"}, "policies.gold.files.1"),
+        ({"path": "/c", "sha256": "0" * 64, "manifest": "/m"}, "policies.gold.files.1"),
+        ("/canary", "policies.gold.files.1"),
+    ],
+)
+def test_a_mistake_about_a_file_is_refused_with_its_place(file: Any, said: str) -> None:
+    lines = refusal(changed("policies.gold.files", [FILES[0], file])).splitlines()[1:]
+    assert any(line.strip().startswith(said) for line in lines), lines
+
+
+def test_a_policy_expects_at_most_a_hundred_files() -> None:
+    """A manifest names many."""
+    assert len(read(changed("policies.gold.files", [FILES[0]] * 100)).settings.policies["gold"].files) == 100
+    assert "policies.gold.files" in refusal(changed("policies.gold.files", [FILES[0]] * 101))
+
+
+def test_without_a_word_about_recoveries_nothing_starts_by_itself() -> None:
+    settings = read(COMPLETE).settings
+    assert (settings.automatic, settings.recover_into, settings.automatic_per_day) == ((), {}, 1)
+    assert settings.policies["gold"].files == ()
+    assert settings.policies["gold"].release_after is None
+
+
 def test_what_is_left_out_is_the_safe_thing() -> None:
     configuration = read({"home": "eu-central-1", "policies": {"bronze": {"rpo": "24h", "keep": {"daily": 1}}}})
     assert configuration.removal == "retain"
@@ -167,6 +279,11 @@ def test_the_block_in_cdk_json_can_be_read() -> None:
         ("policies.gold.extra.written_gib", "nan", "policies.gold.extra"),
         ("policies.gold.extra.per_day", 25, "policies.gold.extra"),
         ("policies.gold.checks.0.statement", "drop table orders", "policies.gold.checks"),
+        ("policies.gold.checks.1.statement", "drop table orders", "policies.gold.checks.1: the statement"),
+        ("policies.gold.checks.1.statement", "select 1 into outfile 'a'", "policies.gold.checks.1: 'into' writes"),
+        ("policies.gold.checks.0.database", "", "policies.gold.checks.0: a database has a name"),
+        ("policies.gold.checks.1.newest_within_minutes", -1, "policies.gold.checks.1: newest_within_minutes"),
+        ("policies.gold.checks", [{"database": "a", "statement": "select 1"}] * 101, "policies.gold.checks"),
         ("policies.gold.checks.0.at_least", ..., "policies.gold.checks"),
         ("policies.gold.checks.1.database", ..., "policies.gold.checks.1.database"),
         ("rehearsals_per_day", -1, "rehearsals_per_day"),
@@ -283,6 +400,8 @@ def test_a_changed_promise_has_another_version(path: str, value: Any) -> None:
         ("policies.gold.checks", []),
         ("policies.gold.checks.0.at_least", 5),
         ("policies.gold.rehearse_every", "3d"),
+        ("policies.gold.release_after", "14d"),
+        ("policies.gold.files", FILES),
         ("policies.gold.rpo", "60m"),
         ("policies.gold.archive_after", "2160h"),
         ("policies.gold.copy_to", ["eu-west-1", "us-gov-west-1", "eu-west-1"]),

@@ -34,9 +34,22 @@ def test_a_point_can_be_held_again() -> None:
 
 
 def test_of_two_holds_the_older_is_named_and_one_release_ends_both() -> None:
-    again = Hold(slot=SLOT, by=HeldBy.REHEARSAL, because="unfit", at=ago(days=1))
+    again = Hold(slot=SLOT, by=HeldBy.VERDICT, because="unusual again", at=ago(days=1))
     assert in_force([again, HOLD])[SLOT.key] is HOLD
     assert in_force([again, HOLD, release(hours=1)]) == {}
+
+
+@pytest.mark.parametrize("by", [HeldBy.REHEARSAL, HeldBy.PERSON])
+def test_a_suspicion_does_not_hide_what_a_rehearsal_or_a_person_said_later(by: HeldBy) -> None:
+    """Otherwise the policy would release after a time what was shown to be unfit."""
+    stronger = Hold(slot=SLOT, by=by, because="unfit", at=ago(days=1))
+    assert in_force([HOLD, stronger]) == in_force([stronger, HOLD]) == {SLOT.key: stronger}
+    assert released_by_policy(in_force([HOLD, stronger])[SLOT.key], FORTNIGHT, HOLD.at + 9 * FORTNIGHT) is None
+
+
+def test_a_suspicion_that_comes_later_does_not_take_the_place_of_a_persons_hold() -> None:
+    person = Hold(slot=SLOT, by=HeldBy.PERSON, because="evidence for the insurer", at=ago(days=3))
+    assert in_force([person, HOLD]) == {SLOT.key: person}
 
 
 def test_points_are_held_each_for_itself() -> None:

@@ -69,6 +69,61 @@ def test_a_check_says_exactly_one_thing(bounds: dict[str, int]) -> None:
         DatabaseCheck(database="shop", statement="select 1", **bounds)
 
 
+@pytest.mark.parametrize(
+    ("statement", "word"),
+    [
+        ("select 1 into outfile '/tmp/a'", "'into'"),
+        ("select 1 INTO\nDUMPFILE '/tmp/a'", "'INTO'"),
+        ("select * into stolen from orders", "'into'"),
+        ("select id from orders for update", "'for update'"),
+        ("select id from orders FOR  NO KEY UPDATE", "'FOR  NO KEY UPDATE'"),
+        ("select id from orders lock in share mode", "'lock in share'"),
+        ("select length(pg_read_file('/etc/passwd'))", "'pg_read_file'"),
+        ("select load_file('/etc/passwd')", "'load_file'"),
+        ("select lo_export(1, '/tmp/a')", "'lo_export'"),
+        ("select * from dblink('host=elsewhere', 'select 1') as t(a int)", "'dblink'"),
+        ("select 1 /*!into outfile '/tmp/a'*/", "no comments"),
+        ("select 1 -- and more", "no comments"),
+        ("select 1; copy orders to program 'sh'", "without a semicolon"),
+    ],
+)
+def test_a_select_that_does_more_than_read_is_refused_by_the_word(statement: str, word: str) -> None:
+    with pytest.raises(ValueError, match=r"^checks: ") as problem:
+        DatabaseCheck(database="shop", statement=statement, at_least=1)
+    assert word in str(problem.value)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "select count(*) from printouts",
+        "select count(*) from intro where points_into_the = 1",
+        "select count(*) from a where b #> '{c}' is null",
+        "select substring(a for 3)::int from b",
+    ],
+)
+def test_a_column_that_only_resembles_such_a_word_is_fine(statement: str) -> None:
+    assert DatabaseCheck(database="shop", statement=statement, at_least=1)
+
+
+@pytest.mark.parametrize("database", ["", "a" * 65, "shop\0user\0other", "shop\n", "\x1b[2J"])
+def test_a_database_name_that_no_server_has_is_refused(database: str) -> None:
+    with pytest.raises(ValueError, match=r"^checks: a database has a name"):
+        DatabaseCheck(database=database, statement="select 1", at_least=1)
+
+
+@pytest.mark.parametrize("minutes", [-1, 10**9])
+def test_a_freshness_beyond_any_calendar_is_refused(minutes: int) -> None:
+    with pytest.raises(ValueError, match=r"^checks: newest_within_minutes"):
+        DatabaseCheck(database="shop", statement="select 1", newest_within_minutes=minutes)
+
+
+@pytest.mark.parametrize("statement", ["select '" + "a" * 10_000 + "'", "select '\0'"])
+def test_a_statement_of_no_sensible_length_is_refused(statement: str) -> None:
+    with pytest.raises(ValueError, match=r"^checks: the statement has at most"):
+        DatabaseCheck(database="shop", statement=statement, at_least=1)
+
+
 def test_archiving_is_refused_where_aws_would_bill_it_for_nothing() -> None:
     keep = Tiers(daily=7, monthly=12)
     with pytest.raises(ValueError, match=r"^archive_after: "):

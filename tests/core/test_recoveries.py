@@ -36,7 +36,6 @@ def chosen(
     copies: list[Copy] | None = None,
     *,
     verified: list[Point] | None = None,
-    is_home_up: bool = True,
     log: Newest | None = None,
 ) -> Chosen | str:
     copies = [a_copy(point) for point in points] if copies is None else copies
@@ -46,7 +45,6 @@ def chosen(
         copies,
         verified=frozenset(point.slot.key for point in verified or []),
         rpo=DAY,
-        is_home_up=is_home_up,
         log=log,
     )
 
@@ -134,17 +132,10 @@ def test_a_point_without_all_of_its_copies_here_is_passed_over() -> None:
     assert whole.source_ids == ("vol-0", "vol-1")
 
 
-def test_at_home_the_snapshot_itself_is_restored_while_home_answers() -> None:
+def test_at_home_the_snapshot_itself_is_restored() -> None:
     found = the_chosen(a_request(region=HOME), [NEW], [])
     assert found.source is Source.HOME
     assert found.snapshot_ids == (NEW.parts[0].snapshot_id,)
-    refused = chosen(a_request(region=HOME), [NEW], [], is_home_up=False)
-    assert isinstance(refused, str)
-    assert f"{HOME} does not answer" in refused
-
-
-def test_with_home_down_the_copy_serves() -> None:
-    assert the_chosen(a_request(), [OLD, NEW], is_home_up=False).slot == NEW.slot
 
 
 def test_a_region_without_copies_is_refused_with_what_was_seen() -> None:
@@ -189,17 +180,16 @@ def test_before_an_instant_the_log_stops_just_short_of_it() -> None:
 
 
 @pytest.mark.parametrize(
-    ("request_", "known"),
+    "request_",
     [
-        (a_request(resource=DATABASE, may_use_point_in_time=False), {}),
-        (a_request(resource=DATABASE, slot_at=ago(hours=3)), {}),
-        (a_request(resource=DATABASE), {"is_home_up": False}),
+        a_request(resource=DATABASE, may_use_point_in_time=False),
+        a_request(resource=DATABASE, slot_at=ago(hours=3)),
+        a_request(resource=DATABASE, must_be_verified=True),
     ],
 )
-def test_the_log_is_left_alone_when_it_is_not_wanted_or_home_is_down(
-    request_: RecoveryRequest, known: dict[str, Any]
-) -> None:
-    assert the_chosen(request_, [a_database_point()], log=LOG, **known).source is Source.COPY
+def test_the_log_is_left_alone_when_it_is_not_what_was_asked_for(request_: RecoveryRequest) -> None:
+    point = a_database_point()
+    assert the_chosen(request_, [point], verified=[point], log=LOG).source is Source.COPY
 
 
 def test_the_log_is_not_trusted_past_a_suspicious_point() -> None:

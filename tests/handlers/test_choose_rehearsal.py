@@ -10,16 +10,18 @@ import pytest
 
 from functions.core.errors import BadMessage
 from functions.core.evidence import Assertion, judge
+from functions.core.holds import HeldBy, Hold
 from functions.core.points import Status
 from functions.core.policies import DatabaseCheck
 from functions.core.rehearsals import TIME_TO_LIVE, Rehearsal
 from functions.core.resources import Kind, ResourceKey
+from functions.core.row_counts import MOST_EARLIER
 from functions.core.slots import Slot
 from functions.handlers import choose_rehearsal
 from tests.builders import AWAY, FAR, HOME, a_copy, a_part, a_point, a_policy, some_settings
 from tests.handlers.world import CONTEXT, DAY, HOUR, FakedTools, World, example
 
-NOTHING = f"nothing is due, or no point that is has all of its copies in {AWAY}"
+NOTHING = f"nothing is due, or no point that is can be restored in {AWAY}"
 SCHEDULED = {"input": {}, "execution": "night-1"}
 
 
@@ -159,7 +161,7 @@ def test_a_resource_that_was_deleted_can_still_be_asked_for(recovery: World) -> 
 
 def test_a_resource_without_a_point_is_said_by_its_name(recovery: World) -> None:
     answer = choose(recovery, {"input": {"resource": "database/eu-central-1/unknown"}, "execution": "by-hand"})
-    assert answer.reason == f"no complete point of database/eu-central-1/unknown has all of its copies in {AWAY}"
+    assert answer.reason == f"no complete point of database/eu-central-1/unknown can be restored in {AWAY}"
 
 
 @pytest.mark.parametrize("written", ["orders", "bucket/eu-central-1/x", "volume/eu-central-1/", 7, ["volume"], {}])
@@ -183,6 +185,138 @@ def test_the_checks_of_the_policy_ride_along(recovery: World) -> None:
     recovery.with_settings(replace(a_policy(copy_to=(AWAY,)), checks=(check,)))
     copied(recovery, recovery.a_protected(Kind.DATABASE))
     assert chosen(recovery).checks == (check,)
+
+
+class TestASuspiciousPoint:
+    """A verdict holds it, and a rehearsal can tell whether it is right."""
+
+    def held(self, world: World, slot: Slot, by: HeldBy = HeldBy.VERDICT) -> None:
+        world.ledger.holds.hold(Hold(slot=slot, by=by, because="unusual backup: it shrank", at=world.now))
+
+    def test_it_is_rehearsed_before_everything_that_is_due(self, recovery: World) -> None:
+        copied(recovery, recovery.a_protected())
+        suspicious = copied(recovery, recovery.a_protected())
+        rehearsed(recovery, copied(recovery, suspicious.resource, recovery.now - DAY), recovery.now - HOUR)
+        self.held(recovery, suspicious)
+        answer = choose(recovery)
+        assert answer.rehearsal is not None
+        assert answer.rehearsal.slot == suspicious
+        assert answer.reason == "its point is suspicious: unusual backup: it shrank"
+
+    def test_it_is_rehearsed_itself_although_there_is_a_newer_one(self, recovery: World) -> None:
+        """Another point tells nothing about it."""
+        key = recovery.a_protected()
+        suspicious = copied(recovery, key, recovery.now - 2 * HOUR)
+        copied(recovery, key)
+        self.held(recovery, suspicious)
+        assert chosen(recovery).slot == suspicious
+
+    def test_it_is_rehearsed_once_and_then_others_have_their_turn(self, recovery: World) -> None:
+        other = copied(recovery, recovery.a_protected())
+        suspicious = copied(recovery, recovery.a_protected())
+        self.held(recovery, suspicious)
+        assert chosen(recovery).slot == suspicious
+        rehearsed(recovery, suspicious, recovery.now)
+        assert chosen(recovery).slot == other
+
+    def test_one_that_cannot_be_restored_here_keeps_no_other_from_its_turn(self, recovery: World) -> None:
+        suspicious = copied(recovery, recovery.a_protected(), region=FAR)
+        self.held(recovery, suspicious)
+        other = copied(recovery, recovery.a_protected())
+        assert chosen(recovery).slot == other
+
+    @pytest.mark.parametrize("by", [HeldBy.REHEARSAL, HeldBy.PERSON])
+    def test_one_of_which_enough_is_known_is_not_rehearsed_unasked(self, recovery: World, by: HeldBy) -> None:
+        key = recovery.a_protected()
+        older, newest = copied(recovery, key, recovery.now - DAY), copied(recovery, key)
+        self.held(recovery, newest, by)
+        assert chosen(recovery).slot == older
+
+    @pytest.mark.parametrize("by", list(HeldBy))
+    def test_a_person_may_name_any_point(self, recovery: World, by: HeldBy) -> None:
+        key = recovery.a_protected()
+        older = copied(recovery, key, recovery.now - DAY)
+        copied(recovery, key)
+        self.held(recovery, older, by)
+        wanted = {"resource": str(key), "slot": f"{older.at:%Y-%m-%dT%H:%M:%SZ}"}
+        assert chosen(recovery, {"input": wanted, "execution": "by-hand"}).slot == older
+
+
+class TestWhatEarlierRehearsalsCounted:
+    """It rides along, so that the next one can tell what is usual."""
+
+    def counted(self, world: World, slot: Slot, rows: int, *, held: bool = True, **changes: Any) -> None:
+        past = Rehearsal(
+            id=f"c{slot.at:%d%H%M}{rows}",
+            slot=slot,
+            region=AWAY,
+            snapshot_ids=(),
+            source_snapshot_ids=(),
+            home_region=HOME,
+            policy="gold",
+            reason="",
+            started_at=slot.at + HOUR,
+            verified_at=slot.at + HOUR,
+            row_counts={"shop.public.orders": rows},
+            evidence=judge([Assertion(what="rows", held=held, detail="")]),
+        )
+        assert world.ledger.stories.rehearsed(replace(past, **changes), world.now)
+
+    def test_the_newest_few_come_along_oldest_first(self, recovery: World) -> None:
+        key = recovery.a_protected(Kind.DATABASE)
+        copied(recovery, key)
+        for days in range(20, 12, -1):
+            self.counted(recovery, Slot(resource=key, at=recovery.now - days * DAY), 100 - days)
+        learned = chosen(recovery).learned
+        assert [one.rows["shop.public.orders"] for one in learned] == [83, 84, 85, 86, 87]
+        assert len(learned) == MOST_EARLIER
+        assert learned[-1].at == recovery.now - 13 * DAY
+
+    def test_an_unfit_one_counts_as_well(self, recovery: World) -> None:
+        """A table that was dropped on purpose would be missed for ever."""
+        key = recovery.a_protected(Kind.DATABASE)
+        copied(recovery, key)
+        self.counted(recovery, Slot(resource=key, at=recovery.now - 9 * DAY), 1, held=False)
+        assert [one.rows["shop.public.orders"] for one in chosen(recovery).learned] == [1]
+
+    def test_a_later_point_and_one_that_counted_nothing_say_nothing(self, recovery: World) -> None:
+        key = recovery.a_protected(Kind.DATABASE)
+        slot = copied(recovery, key)
+        self.counted(recovery, Slot(resource=key, at=slot.at + HOUR), 7)
+        self.counted(recovery, Slot(resource=key, at=slot.at - 9 * DAY), 8, row_counts={})
+        wanted = {"resource": str(key), "slot": f"{slot.at:%Y-%m-%dT%H:%M:%SZ}"}
+        assert chosen(recovery, {"input": wanted, "execution": "by-hand"}).learned == ()
+
+    def test_the_instant_of_the_content_and_the_estimates_come_along(self, recovery: World) -> None:
+        key = recovery.a_protected(Kind.DATABASE)
+        copied(recovery, key)
+        at = recovery.now - 9 * DAY
+        told = {"consistent_at": at + HOUR, "estimated_tables": ("shop.public.orders",)}
+        self.counted(recovery, Slot(resource=key, at=at), 7, **told)
+        [one] = chosen(recovery).learned
+        assert (one.at, one.estimated) == (at + HOUR, ("shop.public.orders",))
+
+
+def test_at_home_a_point_is_rehearsed_from_its_own_snapshots(world: World) -> None:
+    """Where nothing is copied."""
+    slot = copied(world, world.a_protected(), parts=2)
+    rehearsal = chosen(world)
+    assert (rehearsal.slot, rehearsal.region, rehearsal.home_region) == (slot, HOME, HOME)
+    assert rehearsal.snapshot_ids == rehearsal.source_snapshot_ids
+
+
+def test_how_long_the_copy_took_rides_along(recovery: World) -> None:
+    """It is a stage of the recovery time; at home there is none."""
+    copied(recovery, recovery.a_protected(), parts=2)
+    assert chosen(recovery).copy_seconds == 600
+    recovery.in_region(HOME)
+    assert chosen(recovery).copy_seconds is None
+
+
+def test_which_volume_each_snapshot_is_of_rides_along(recovery: World) -> None:
+    slot = copied(recovery, recovery.a_protected(Kind.INSTANCE, volumes=2), parts=2)
+    parts = recovery.point(slot).parts
+    assert chosen(recovery).source_ids == {part.snapshot_id: part.source_id for part in parts}
 
 
 def test_the_requests_of_the_examples_are_answered(recovery: World) -> None:

@@ -11,6 +11,7 @@ import pytest
 from functions.core import labels
 from functions.core.errors import AwsBusy, NotAllowed
 from functions.core.evidence import Assertion, judge
+from functions.core.holds import HeldBy, Hold, Release, in_force
 from functions.core.points import Copy, Point, Status
 from functions.core.policies import Lock, LockMode, Tiers
 from functions.core.rehearsals import Rehearsal
@@ -21,7 +22,7 @@ from functions.core.snapshots import State
 from functions.handlers import mark_expired, settling
 from functions.ledger.surplus import Stage
 from tests.builders import AWAY, FAR, HOME, a_copy, a_part, a_point, a_policy, a_snapshot
-from tests.handlers.world import CONTEXT, DAY, HOUR, World, example
+from tests.handlers.world import CONTEXT, DAY, HOUR, MINUTE, World, example
 
 SHELVED = a_policy(
     version="0a1b2c3d", copy_to=(AWAY,), keep=Tiers(daily=1, monthly=12), archive_after=timedelta(days=28)
@@ -221,6 +222,63 @@ def test_the_newest_point_proven_to_restore_stays(world: World, resource: Resour
     world.ledger.stories.rehearsed(rehearsal, world.now)
     mark(world)
     assert statuses(world, resource)[:2] == ["COMPLETED", "EXPIRED"]
+
+
+class TestAHeldPoint:
+    """Something speaks against it, so somebody may need it to find out what happened."""
+
+    def held(self, world: World, key: ResourceKey, by: HeldBy = HeldBy.VERDICT, *, days: int = 0) -> Slot:
+        slot = world.ledger.points.of(key)[0].slot
+        hold = Hold(slot=slot, by=by, because="unusual", at=world.now - days * DAY)
+        assert world.ledger.holds.hold(hold)
+        return slot
+
+    @pytest.mark.parametrize("by", list(HeldBy))
+    def test_it_is_not_let_go_while_it_is_held(self, world: World, resource: ResourceKey, by: HeldBy) -> None:
+        slot = self.held(world, resource, by)
+        for _ in range(5):
+            mark(world)
+            world.pass_time(DAY)
+        assert world.point(slot).status is Status.COMPLETED
+        assert not both_of(world, world.point(slot)) & marked(world)
+
+    def test_it_is_let_go_like_any_other_once_it_is_released(self, world: World, resource: ResourceKey) -> None:
+        slot = self.held(world, resource)
+        world.ledger.holds.release(Release(slot=slot, by="person", because="it was us", at=world.now + MINUTE))
+        mark(world)
+        assert world.point(slot).status is Status.EXPIRED
+
+    def test_a_suspicion_ends_when_the_policy_says_and_that_is_told(self, world: World, resource: ResourceKey) -> None:
+        world.with_settings(replace(KEEP_TWO, release_after=timedelta(days=3)))
+        slot = self.held(world, resource, days=2)
+        assert mark(world).released == ()
+        world.pass_time(DAY)
+        [released] = mark(world).released
+        assert "held for 3 days as the policy says" in released
+        assert f"{resource} {slot.at:%Y-%m-%dT%H:%MZ}" in released
+        assert in_force(world.ledger.holds.of(resource)) == {}
+
+    @pytest.mark.parametrize("by", [HeldBy.REHEARSAL, HeldBy.PERSON])
+    def test_what_was_shown_or_said_later_is_not_released_with_the_suspicion(
+        self, world: World, resource: ResourceKey, by: HeldBy
+    ) -> None:
+        world.with_settings(replace(KEEP_TWO, release_after=timedelta(days=3)))
+        self.held(world, resource, days=9)
+        self.held(world, resource, by, days=8)
+        assert mark(world).released == ()
+        assert [hold.by for hold in in_force(world.ledger.holds.of(resource)).values()] == [by]
+
+    def test_without_a_time_in_the_policy_it_stays_held(self, world: World, resource: ResourceKey) -> None:
+        self.held(world, resource, days=300)
+        assert mark(world).released == ()
+
+
+def test_a_copy_in_a_region_that_was_not_listed_is_not_judged(world: World, resource: ResourceKey) -> None:
+    """The Region was taken out of the settings; what lies there still restores."""
+    world.with_changed_settings(copy_regions=(FAR,), policies={"gold": replace(KEEP_TWO, copy_to=())})
+    before = [copy.status for copy in world.ledger.copies.of(resource)]
+    assert mark(world).lost == ()
+    assert [copy.status for copy in world.ledger.copies.of(resource)] == before
 
 
 def test_a_locked_point_stays_while_its_lock_runs(world: World, resource: ResourceKey) -> None:

@@ -8,11 +8,14 @@ from typing import Any
 
 import pytest
 
+from functions.aws.blocks import Comparison
+from functions.aws.database_checks import DatabaseEvidence
 from functions.contracts import wire
+from functions.core.block_sets import BlockSet
 from functions.core.evidence import Assertion, Fitness
 from functions.core.rehearsals import TIME_TO_LIVE, Proof, Readiness, Rehearsal
 from functions.core.resources import Kind
-from functions.core.restores import Restored, RestoreState
+from functions.core.restores import OF_THE_CONTENT, Restored, RestoreState
 from functions.core.snapshots import State
 from functions.handlers import check_restore, remove_restore, start_restore, verify_database, verify_volume
 from tests.builders import AWAY, HOME, NOON, a_key, a_slot
@@ -33,6 +36,11 @@ def a_rehearsal(kind: Kind = Kind.VOLUME, **changes: Any) -> Rehearsal:
         expires_at=NOON + TIME_TO_LIVE,
     )
     return replace(chosen, **changes)
+
+
+def a_comparison(*assertions: Assertion) -> Comparison:
+    """That of two snapshots without a block."""
+    return Comparison(assertions=assertions, source_blocks=BlockSet(), source_checksums={})
 
 
 def start(world: World, rehearsal: Rehearsal) -> Rehearsal:
@@ -129,6 +137,32 @@ class TestACheck:
         assert checked.readiness is Readiness.FAILED
         assert "incompatible-network" in checked.problem
 
+    @pytest.mark.parametrize("word", sorted(OF_THE_CONTENT))
+    def test_a_content_of_which_aws_makes_no_database_is_unfit(self, world: World, word: str) -> None:
+        started = start(world, a_rehearsal(Kind.DATABASE))
+        world.tools.restored.become(RestoreState.FAILED, f"RDS says {word}", word=word)
+        checked = check(world, started)
+        assert checked.evidence is not None
+        assert checked.evidence.fitness is Fitness.UNFIT
+        assert f"ended as {word}" in checked.evidence.reason
+
+    def test_a_key_or_a_network_that_failed_leaves_the_content_open(self, world: World) -> None:
+        started = start(world, a_rehearsal(Kind.DATABASE))
+        world.tools.restored.become(RestoreState.FAILED, "RDS says no key", word="inaccessible-encryption-credentials")
+        assert check(world, started).evidence is None
+
+    def test_when_all_of_a_storage_has_arrived_is_noted_once(self, world: World) -> None:
+        started = start(world, a_rehearsal(Kind.DATABASE))
+        world.tools.restored.become(RestoreState.AVAILABLE, is_warm=False)
+        checked = check(world, started)
+        assert (checked.readiness, checked.warm_at) == (Readiness.READY, None)
+        world.tools.restored.become(RestoreState.AVAILABLE, is_warm=True)
+        world.pass_time(HOUR)
+        warm = check(world, checked)
+        assert warm.warm_at == world.now
+        world.pass_time(HOUR)
+        assert check(world, warm).warm_at == warm.warm_at
+
     def test_a_restore_that_vanished_has_failed(self, world: World) -> None:
         """F51: a volume whose key cannot be used is accepted first and disappears later."""
         started = start(world, a_rehearsal())
@@ -181,9 +215,9 @@ class TestACheck:
 def test_a_volume_is_compared_block_by_block_with_its_own_source(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     compared: list[tuple[Any, ...]] = []
 
-    def compare(source: Any, restored: Any, *, budget_blocks: int) -> tuple[Assertion, ...]:
+    def compare(source: Any, restored: Any, *, budget_blocks: int) -> Comparison:
         compared.append((*source, *restored, budget_blocks))
-        return (Assertion(what="the same content", held=source[1] != "snap-2", detail="block 7 differs"),)
+        return a_comparison(Assertion(what="the same content", held=source[1] != "snap-2", detail="block 7 differs"))
 
     monkeypatch.setattr(verify_volume, "compare", compare)
     monkeypatch.setattr(verify_volume, "SnapshotBlocks", lambda *place: place[:2])
@@ -209,11 +243,14 @@ def test_a_volume_without_a_proof_proves_nothing(world: World) -> None:
 def test_a_database_is_asked_what_its_policy_expects(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[tuple[str, datetime | None]] = []
 
-    def check_database(
-        one: Restored, checks: Any, *, consistent_at: datetime | None, **_: Any
-    ) -> tuple[Assertion, ...]:
+    def check_database(one: Restored, checks: Any, *, consistent_at: datetime | None, **_: Any) -> DatabaseEvidence:
         asked.append((one.id, consistent_at))
-        return (Assertion(what="the database answers", held=True, detail="16.4"),)
+        return DatabaseEvidence(
+            assertions=(Assertion(what="the database answers", held=True, detail="16.4"),),
+            row_counts={"shop.public.orders": 100, "shop.public.events": 5_000_000},
+            estimated_tables=("shop.public.events",),
+            first_query_at=NOON,
+        )
 
     monkeypatch.setattr(verify_database, "check_database", check_database)
     started = start(world, a_rehearsal(Kind.DATABASE, snapshot_ids=("copy-1",), consistent_at=NOON))
@@ -221,6 +258,8 @@ def test_a_database_is_asked_what_its_policy_expects(world: World, monkeypatch: 
     assert asked == [("restored-of-copy-1", NOON)]
     assert verified.evidence is not None
     assert verified.evidence.fitness is Fitness.FIT
+    assert verified.row_counts == {"shop.public.orders": 100, "shop.public.events": 5_000_000}
+    assert (verified.estimated_tables, verified.first_query_at) == (("shop.public.events",), NOON)
 
 
 class TestARemoval:
@@ -291,8 +330,9 @@ def test_the_checks_of_the_examples_are_carried_out(
     world: World, monkeypatch: pytest.MonkeyPatch, name: str, module: Any, call: str
 ) -> None:
     """As Lambda calls it."""
-    held = (Assertion(what="the same content", held=True, detail="8 of 8"),)
-    monkeypatch.setattr(module, call, lambda *_, **__: held)
+    held = Assertion(what="the same content", held=True, detail="8 of 8")
+    found = DatabaseEvidence(assertions=(held,)) if call == "check_database" else a_comparison(held)
+    monkeypatch.setattr(module, call, lambda *_, **__: found)
     answer = module.handler(example(name), CONTEXT)
     assert answer["rehearsal"]["evidence"]["fitness"] == "fit"
     assert answer["rehearsal"]["verified_at"] == "2026-11-20T12:00:00Z"

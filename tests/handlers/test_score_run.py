@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 
 from functions.core.errors import AwsBusy, BadMessage
+from functions.core.holds import HeldBy, Release, in_force
 from functions.core.points import Status
 from functions.core.runs import Run
 from functions.core.verdicts import Word
 from functions.handlers import score_run
 from functions.ledger.stories import RUN, run_in_stream
-from tests.builders import GIB, NOON, a_run, a_slot
+from tests.builders import GIB, NOON, a_key, a_point, a_run, a_slot
 from tests.handlers.world import CONTEXT, World, example
 
 
@@ -52,6 +53,38 @@ def test_an_unusual_run_is_told_to_people_with_the_reason_and_what_to_look_at(wo
     assert subject == "Unusual backup of volume/eu-central-1/vol-0a1b2c3d4e5f60718"
     assert "4.00 GiB" in body
     assert "run#2026-11-20T12:00:00Z" in body
+
+
+@pytest.mark.usefixtures("history")
+def test_a_suspicious_run_holds_its_point_and_says_so(world: World) -> None:
+    assert world.ledger.points.adopt(a_point())
+    score(world, a_run(changed_bytes=4 * GIB))
+    [hold] = in_force(world.ledger.holds.of(a_key())).values()
+    assert (hold.slot, hold.by) == (a_slot(), HeldBy.VERDICT)
+    assert "4.00 GiB" in hold.because
+    assert [point.is_held for point in world.ledger.points.of(a_key())] == [True]
+    assert "The point is held" in world.topic.notices[0][1]
+
+
+@pytest.mark.usefixtures("history")
+def test_a_run_that_was_only_slow_or_failed_holds_nothing(world: World) -> None:
+    """A slow backup restores like any, and a failed one is no point."""
+    score(world, a_run(status=Status.FAILED, errors=("KeyUnusable: disabled",), copies=()))
+    score(world, a_run(NOON + timedelta(days=1), created_at=NOON + timedelta(days=1, hours=9)))
+    assert world.ledger.holds.of(a_key()) == []
+    assert all("The point is held" not in said for _, said in world.topic.notices)
+
+
+@pytest.mark.usefixtures("history")
+def test_a_batch_delivered_again_does_not_hold_what_was_released_meanwhile(world: World) -> None:
+    """F30: a person looked, and the stream comes once more."""
+    suspicious = a_run(changed_bytes=4 * GIB)
+    score(world, suspicious)
+    world.pass_time(timedelta(minutes=1))
+    world.ledger.holds.release(Release(slot=a_slot(), by="person", because="it was us", at=world.now))
+    world.pass_time(timedelta(minutes=1))
+    score(world, suspicious)
+    assert in_force(world.ledger.holds.of(a_key())) == {}
 
 
 def test_a_failed_run_is_unusual_without_any_history(world: World) -> None:

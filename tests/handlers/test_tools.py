@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from functions.aws.recoveries_ebs import VolumeRecoveries
+from functions.aws.recoveries_rds import DatabaseRecoveries
+from functions.aws.recoveries_rds_clusters import ClusterRecoveries
 from functions.aws.restores_ebs import VolumeRestores
 from functions.aws.restores_rds import ClusterRestores, DatabaseRestores
 from functions.core.errors import Broken, Refused
@@ -113,3 +116,24 @@ def test_a_process_makes_its_tools_once(monkeypatch: pytest.MonkeyPatch) -> None
         assert frame.tools().account == "123456789012"
     finally:
         frame.tools.cache_clear()
+
+
+@pytest.mark.parametrize("kind", list(Kind))
+def test_every_kind_is_recovered_by_the_adapter_that_knows_it(kind: Kind) -> None:
+    adapters = {Kind.DATABASE: DatabaseRecoveries, Kind.CLUSTER: ClusterRecoveries}
+    recoveries = without().recoveries(kind)
+    assert isinstance(recoveries, adapters.get(kind, VolumeRecoveries))
+    assert recoveries.region == HOME
+
+
+def test_databases_are_recovered_where_none_are_rehearsed() -> None:
+    """A recovery goes into the network that somebody names, not into one of ours."""
+    tools = without("HOLDFAST_REHEARSAL_SUBNET_GROUP", "HOLDFAST_REHEARSAL_SECURITY_GROUP_IDS")
+    assert not tools.has_rehearsal_network
+    assert isinstance(tools.recoveries(Kind.DATABASE), DatabaseRecoveries)
+    assert without().has_rehearsal_network
+
+
+def test_executions_are_those_of_the_region_that_is_asked_for() -> None:
+    assert without().executions.region == HOME
+    assert without().executions_in(AWAY).region == AWAY

@@ -15,12 +15,13 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from functions.aws.clients import Clients
 from functions.core.coverage import Coverage, Standing
-from functions.core.errors import AwsBusy, ResourceGone
+from functions.core.errors import AwsBusy, HoldfastError, Refused, ResourceGone, Unsafe
 from functions.core.planning import Owed
 from functions.core.points import Copy, Point
 from functions.core.policies import Policy, Settings
+from functions.core.recoveries import Found, Newest, PlanLine, RecoveryOrder, Setting
 from functions.core.resources import Kind, Resource, ResourceKey
-from functions.core.restores import Restored, RestoreOrder, RestoreState
+from functions.core.restores import Leftover, Restored, RestoreOrder, RestoreState
 from functions.core.slots import Slot
 from functions.core.snapshots import Snapshot, Snapshots, State
 from functions.handlers import copy_snapshot, sweep, take_snapshot, track_points
@@ -145,6 +146,14 @@ class FakeRestores:
         self.orders: list[RestoreOrder] = []
         self.removals: list[str] = []
         self.removing: set[str] = set()
+        self.left: list[Leftover] = []
+        self.stuck: dict[str, HoldfastError] = {}
+        self.unlisted: set[Kind] = set()
+
+    def leftovers(self) -> Iterator[Leftover]:
+        if self.kind in self.unlisted:
+            raise AwsBusy(f"no answer about {self.kind}s", hint="It is asked again.")
+        yield from [one for one in self.left if one.kind is self.kind]
 
     def begin(self, order: RestoreOrder) -> tuple[Restored, ...]:
         self.orders.append(order)
@@ -166,6 +175,8 @@ class FakeRestores:
         return self.made.get(restored.id) or replace(restored, state=RestoreState.GONE, message="AWS does not know it")
 
     def remove(self, restored: Restored) -> RestoreState:
+        if restored.id in self.stuck:
+            raise self.stuck[restored.id]
         self.removals.append(restored.id)
         if restored.id not in self.made:
             return RestoreState.GONE
@@ -183,11 +194,110 @@ class FakeRestores:
         return self.proofs.get(snapshot_id, State.GONE)
 
     def remove_proof(self, snapshot_id: str) -> None:
+        if snapshot_id in self.stuck:
+            raise self.stuck[snapshot_id]
         self.proofs.pop(snapshot_id, None)
+
+    def become(self, state: RestoreState, message: str = "", **changes: Any) -> None:
+        """Everything that was restored is in this state now."""
+        self.made = {id: replace(one, state=state, message=message, **changes) for id, one in self.made.items()}
+
+
+class FakeRecoveries:
+    """Recoveries in memory: begun twice is made once, and what another made is never touched.
+
+    `rounds` is what `configure` answers, one after the other, the last for ever.
+    """
+
+    def __init__(self, region: str) -> None:
+        self.kind = Kind.VOLUME
+        self.region = region
+        self.made: dict[str, Restored] = {}
+        self.of: dict[str, str] = {}
+        self.lines: tuple[PlanLine, ...] = (PlanLine(what="snapshots", found=Found.FINE, detail="1 of 1 complete"),)
+        self.rounds: list[tuple[Setting, ...]] = [()]
+        self.orders: list[RecoveryOrder] = []
+        self.removing: set[str] = set()
+
+    def take_name(self, name: str) -> None:
+        """Something that no recovery made has this name."""
+        self.of[name] = "somebody else"
+
+    def plan(self, order: RecoveryOrder) -> tuple[PlanLine, ...]:
+        taken = [name for name in order.names if self.of.get(name, order.recovery_id) != order.recovery_id]
+        lines = [
+            PlanLine(what="name", found=Found.OBSTACLE, detail=f"{name} is taken", next_step="Give another name.")
+            for name in taken
+        ]
+        return (*self.lines, *lines)
+
+    def begin(self, order: RecoveryOrder) -> tuple[Restored, ...]:
+        self.orders.append(order)
+        for name in order.names:
+            if self.of.setdefault(name, order.recovery_id) != order.recovery_id:
+                raise Unsafe(f"{name} is taken", hint="Give another name.")
+        for name, snapshot_id in zip(order.names, order.snapshot_ids or ("",), strict=True):
+            self.made.setdefault(
+                name,
+                Restored(
+                    id=name,
+                    snapshot_id=snapshot_id,
+                    kind=order.kind,
+                    region=self.region,
+                    state=RestoreState.CREATING,
+                ),
+            )
+        return tuple(self.made[name] for name in order.names)
+
+    def look(self, restored: Restored) -> Restored:
+        return self.made.get(restored.id) or replace(restored, state=RestoreState.GONE, message="AWS does not know it")
+
+    def configure(self, order: RecoveryOrder, restored: Restored) -> tuple[Setting, ...]:
+        return self.rounds.pop(0) if len(self.rounds) > 1 else self.rounds[0]
+
+    def remove(self, restored: Restored, recovery_id: str) -> RestoreState:
+        if restored.id not in self.made:
+            return RestoreState.GONE
+        if self.of[restored.id] != recovery_id:
+            raise Unsafe(f"{restored.id} is not of recovery {recovery_id}", hint="Remove it by hand.")
+        if restored.id in self.removing:
+            del self.made[restored.id], self.of[restored.id]
+        self.removing.add(restored.id)
+        return RestoreState.CREATING
 
     def become(self, state: RestoreState, message: str = "") -> None:
         """Everything that was restored is in this state now."""
         self.made = {id: replace(one, state=state, message=message) for id, one in self.made.items()}
+
+
+class FakeExecutions:
+    """The workflows of one Region: those that wait for an answer, and those that were started."""
+
+    def __init__(self, region: str) -> None:
+        self.region = region
+        self.waiting: set[str] = set()
+        self.answers: list[tuple[str, str, str]] = []
+        self.started: dict[str, Mapping[str, object]] = {}
+        self.refuses: Exception | None = None
+
+    def approve(self, token: str, by: str) -> None:
+        self._answer("approve", token, by)
+
+    def refuse(self, token: str, by: str) -> None:
+        self._answer("refuse", token, by)
+
+    def start(self, name: str, given: Mapping[str, object]) -> bool:
+        if self.refuses:
+            raise self.refuses
+        is_new = name not in self.started
+        self.started.setdefault(name, given)
+        return is_new
+
+    def _answer(self, word: str, token: str, by: str) -> None:
+        if token not in self.waiting:
+            raise Refused("nobody waits for this answer any more", hint="Start the recovery again.")
+        self.waiting.discard(token)
+        self.answers.append((word, token, by))
 
 
 class Bus:
@@ -232,12 +342,17 @@ class FakedTools(Tools):
         self.aws = aws
         self.listed: list[Resource] = []
         self.restored = FakeRestores(region)
+        self.recovered = FakeRecoveries(region)
+        self.logs: dict[ResourceKey, Newest] = {}
+        self.asked_for_logs: list[ResourceKey] = []
+        self.executions_by_region: dict[str, FakeExecutions] = {}
         self.told: Any = {
             "snapshot_orders": FakeQueue(aws, "snapshot-orders"),
             "copy_orders": FakeQueue(aws, "copy-orders"),
             "bus": Bus(),
             "topic": Topic(),
             "health": Health(),
+            "executions": self.executions_in(region),
         }
         vars(self).update(self.told)  # the place where cached properties keep what they made
 
@@ -248,10 +363,26 @@ class FakedTools(Tools):
         return FakeInventory(self.aws, region, self.listed)
 
     def restores(self, kind: Kind) -> Any:
+        self.restored.kind = kind
         return self.restored
 
     def volume_restores(self, kind: Kind) -> Any:
         return self.restored
+
+    def recoveries(self, kind: Kind) -> Any:
+        self.recovered.kind = kind
+        return self.recovered
+
+    def newest_restorable(self, resource: ResourceKey) -> Newest | None:
+        self.asked_for_logs.append(resource)
+        return self.logs.get(resource)
+
+    def executions_in(self, region: str) -> Any:
+        return self.executions_by_region.setdefault(region, FakeExecutions(region))
+
+    def with_rehearsal_network(self) -> None:
+        """Databases are rehearsed in this Region as well."""
+        self._environment = {**self._environment, "HOLDFAST_REHEARSAL_SUBNET_GROUP": "holdfast-rehearsals"}
 
 
 @dataclass
@@ -288,9 +419,26 @@ class World:
     def health(self) -> Health:
         return self.tools.told["health"]
 
+    @property
+    def executions(self) -> FakeExecutions:
+        return self.tools.told["executions"]
+
+    @property
+    def recovered(self) -> FakeRecoveries:
+        return self.tools.recovered
+
+    def in_region(self, region: str) -> None:
+        """From now on the functions are those of this Region."""
+        self.tools = FakedTools(self.aws, self.ledger, self.tools.settings, region=region)
+
     def with_settings(self, *policies: Policy, default_policy: str | None = None) -> None:
         """From now on the settings say this."""
         self.tools._settings = some_settings(*policies, default_policy=default_policy)
+        vars(self.tools).pop("settings", None)
+
+    def with_changed_settings(self, **changes: Any) -> None:
+        """From now on the settings say this as well."""
+        self.tools._settings = replace(self.tools.settings, **changes)
         vars(self.tools).pop("settings", None)
 
     def pass_time(self, span: timedelta) -> None:

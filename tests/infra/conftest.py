@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -63,24 +63,73 @@ class Assembly:
         (found,) = (resource for resource in self.resources(type) if resource.stack == stack)
         return found
 
-    def functions(self) -> Mapping[str, Resource]:
-        """The functions by their names."""
-        return {function.properties["FunctionName"]: function for function in self.resources("AWS::Lambda::Function")}
+    def functions(self) -> list[tuple[str, Resource]]:
+        """Every function with its name; one of recovery is there once in each Region."""
+        return [(it.properties["FunctionName"], it) for it in self.resources("AWS::Lambda::Function")]
 
-    def statements_of(self, function: Resource) -> list[Mapping[str, Any]]:
-        """What the function's role may do."""
-        role = function.properties["Role"]["Fn::GetAtt"][0]
+    def function(self, name: str, *, region: str) -> Resource:
+        """The function of that name in a Region."""
+        (found,) = (it for called, it in self.functions() if (called, it.region) == (name, region))
+        return found
+
+    def machine(self, name: str, *, region: str) -> Resource:
+        """The workflow of that name in a Region."""
+        (found,) = (
+            it
+            for it in self.resources("AWS::StepFunctions::StateMachine")
+            if (it.properties["StateMachineName"], it.region) == (name, region)
+        )
+        return found
+
+    def rule(self, name: str, *, region: str) -> Resource:
+        """The rule of that name in a Region."""
+        rules = self.resources("AWS::Events::Rule")
+        (found,) = (it for it in rules if (it.properties["Name"], it.region) == (name, region))
+        return found
+
+    def statements_of(self, resource: Resource) -> list[Mapping[str, Any]]:
+        """What the role of a function or a workflow may do."""
+        role = (resource.properties.get("Role") or resource.properties["RoleArn"])["Fn::GetAtt"][0]
         return [
             statement
             for policy in self.resources("AWS::IAM::Policy")
-            if policy.stack == function.stack and {"Ref": role} in policy.properties["Roles"]
+            if policy.stack == resource.stack and {"Ref": role} in policy.properties["Roles"]
             for statement in policy.properties["PolicyDocument"]["Statement"]
         ]
+
+    def statements_with(self, actions: Set[str]) -> dict[str, list[Mapping[str, Any]]]:
+        """The functions whose roles hold one of the actions anywhere, with the statements that give it."""
+        found: dict[str, list[Mapping[str, Any]]] = {}
+        for name, function in self.functions():
+            given = [s for s in self.statements_of(function) if actions & set(listed(s["Action"]))]
+            if given:
+                found.setdefault(name, []).extend(given)
+        return found
 
 
 def listed(value: Any) -> list[Any]:
     """IAM writes a list of one as the one."""
     return value if isinstance(value, list) else [value]
+
+
+def written(value: Any) -> str:
+    """A value of a template as one text, with `${...}` where only CloudFormation knows what stands there."""
+    match value:
+        case str() | int():
+            return str(value)
+        case list():
+            return ".".join(written(part) for part in value)
+        case {"Fn::Join": [between, parts]}:
+            return between.join(written(part) for part in parts)
+        case {"Ref": name}:
+            return "${" + name.replace("::", ".") + "}"
+    (told,) = value.values()  # of Fn::GetAtt, Fn::ImportValue, Fn::Select or Fn::Split
+    return "${" + written(told) + "}"
+
+
+def resources_of(statement: Mapping[str, Any]) -> list[str]:
+    """What a statement is about."""
+    return [written(resource) for resource in listed(statement["Resource"])]
 
 
 def block() -> dict[str, Any]:
@@ -116,6 +165,17 @@ def assembly(synthesise: Callable[..., Assembly]) -> Assembly:
 def try_out(synthesise: Callable[..., Assembly]) -> Assembly:
     """A deployment that is to leave nothing behind, in a known account, without a network for databases."""
     return synthesise(account="123456789012", removal="destroy", rehearse_databases=False, rehearsals_per_day=0)
+
+
+@pytest.fixture(scope="session")
+def alone(synthesise: Callable[..., Assembly]) -> Assembly:
+    """A deployment without copies: one Region that does everything, and two alarms that start a recovery."""
+    rule = {"resource": "database/eu-central-1/orders", "region": "eu-central-1"}
+    return synthesise(
+        copies=[],
+        policies={"daily": {"rpo": "24h", "keep": {"daily": 7}}},
+        recover={"automatic": [{"alarm": "orders-down", **rule}, {"alarm": "billing-down", **rule}]},
+    )
 
 
 @pytest.fixture(scope="session")

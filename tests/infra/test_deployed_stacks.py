@@ -1,10 +1,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import re
+from collections import Counter
 
 from cfnlint.api import ManualArgs, lint
-from conftest import Assembly, Resource
+from conftest import Assembly
 
 from functions.aws import health
 
@@ -15,6 +16,33 @@ IGNORED = {
     "W3005",
 }
 
+ACKNOWLEDGED = {
+    # How long a person has is in the request. In a state written in JSONata the States Language takes an expression
+    # here; cfn-lint's schema knows numbers only. The CDK's own validation of the same template finds nothing.
+    (
+        "E3601 '{% $recovery.request.approval_seconds %}' is not of type 'number' "
+        "at 'States/Ask for approval/TimeoutSeconds'"
+    ),
+}
+"""What cfn-lint finds in the recovery stacks although it holds."""
+
+NAMED_BY = {
+    "AWS::CloudWatch::Alarm": ("AlarmName",),
+    "AWS::DynamoDB::GlobalTable": ("TableName",),
+    "AWS::Events::EventBus": ("Name",),
+    "AWS::Events::Rule": ("Name",),
+    "AWS::KMS::Alias": ("AliasName",),
+    "AWS::Lambda::Function": ("FunctionName",),
+    "AWS::Logs::LogGroup": ("LogGroupName",),
+    "AWS::RDS::DBSubnetGroup": ("DBSubnetGroupName",),
+    "AWS::SNS::Topic": ("TopicName",),
+    "AWS::SQS::Queue": ("QueueName",),
+    "AWS::Scheduler::Schedule": ("GroupName", "Name"),
+    "AWS::Scheduler::ScheduleGroup": ("Name",),
+    "AWS::StepFunctions::StateMachine": ("StateMachineName",),
+}
+"""What is given a name by us, which must be the only one of its kind in a Region, and in which properties."""
+
 
 def test_every_region_in_use_has_its_stacks(assembly: Assembly) -> None:
     assert assembly.regions == {
@@ -24,14 +52,51 @@ def test_every_region_in_use_has_its_stacks(assembly: Assembly) -> None:
         "HoldfastWatch-eu-west-1": "eu-west-1",
         "HoldfastMemory": "eu-central-1",
         "HoldfastBackup": "eu-central-1",
+        "HoldfastRecovery-eu-central-1": "eu-central-1",
         "HoldfastRecovery-eu-west-1": "eu-west-1",
     }
 
 
-def test_without_copies_there_is_one_region_and_no_recovery(synthesise: Callable[..., Assembly]) -> None:
-    alone = synthesise(copies=[], policies={"daily": {"rpo": "24h", "keep": {"daily": 7}}})
-    assert set(alone.regions.values()) == {"eu-central-1"}
-    assert not [stack for stack in alone.regions if "Recovery" in stack]
+def test_without_copies_there_is_one_region_that_does_everything(alone: Assembly) -> None:
+    assert alone.regions == {
+        "HoldfastVault-eu-central-1": "eu-central-1",
+        "HoldfastWatch-eu-central-1": "eu-central-1",
+        "HoldfastMemory": "eu-central-1",
+        "HoldfastBackup": "eu-central-1",
+        "HoldfastRecovery-eu-central-1": "eu-central-1",
+    }
+
+
+def test_no_two_stacks_of_a_region_give_the_same_name_to_two_things(assembly: Assembly, alone: Assembly) -> None:
+    for deployed in (assembly, alone):
+        named = Counter(
+            (resource.region, resource.type, *(str(resource.properties[part]) for part in NAMED_BY[resource.type]))
+            for resource in deployed.resources(*NAMED_BY)
+        )
+        assert len(named) > 80
+        assert not [name for name, times in named.items() if times > 1]
+
+
+def test_every_kind_of_thing_that_we_name_is_checked_for_names_taken_twice(assembly: Assembly) -> None:
+    nameable = re.compile(r"(Name|Alias|Function|Queue|Topic|Table|Rule|Schedule|Bus|Group|Machine)Name$|^Name$")
+    theirs = {
+        "AWS::CloudFormation::CustomResource",
+        "AWS::Lambda::EventInvokeConfig",  # these three name what they belong to
+        "AWS::Lambda::EventSourceMapping",
+        "AWS::Lambda::Permission",
+        "AWS::EC2::VPCEndpoint",
+    }
+    for resource in assembly.resources():
+        if resource.type not in {*NAMED_BY, *theirs}:
+            assert not [name for name in resource.properties if nameable.search(name)], str(resource)
+
+
+def test_templates_are_well_within_what_cloudformation_takes(wide: Assembly) -> None:
+    for stack, template in wide.templates.items():
+        size = len(json.dumps(template, separators=(",", ":")).encode())
+        assert size < 1_000_000, f"{stack}: a template holds 1 MB, this one has {size} bytes"
+        assert len(template["Resources"]) < 500, f"{stack}: a template holds 500 resources"
+        assert len(template.get("Outputs", {})) < 200, f"{stack}: a template holds 200 outputs"
 
 
 def test_stacks_of_different_regions_share_names_and_nothing_else(assembly: Assembly) -> None:
@@ -50,7 +115,7 @@ def test_stacks_of_different_regions_share_names_and_nothing_else(assembly: Asse
 def test_nothing_runs_that_is_not_ours(assembly: Assembly) -> None:
     for resource in assembly.resources():
         assert not resource.type.startswith(("Custom::", "AWS::CloudFormation::")), str(resource)
-    for function in assembly.functions().values():
+    for _, function in assembly.functions():
         assert function.properties["Handler"].startswith("functions.handlers."), str(function)
 
 
@@ -152,7 +217,7 @@ def test_every_queue_hands_on_to_dead_letters_or_is_one(assembly: Assembly) -> N
 
 
 def test_an_order_stays_hidden_longer_than_its_function_and_its_claim_last(assembly: Assembly) -> None:
-    functions = {(f.stack, f.id): f for f in assembly.functions().values()}
+    functions = {(f.stack, f.id): f for _, f in assembly.functions()}
     queues = {(queue.stack, queue.id): queue for queue in assembly.resources("AWS::SQS::Queue")}
     grace_seconds = 11 * 60
     for source in assembly.resources("AWS::Lambda::EventSourceMapping"):
@@ -235,34 +300,6 @@ def test_notices_are_encrypted_and_go_to_everybody_in_the_settings(assembly: Ass
     ]
 
 
-def test_a_workflow_that_ends_badly_is_told(assembly: Assembly) -> None:
-    rule = _rule(assembly, "holdfast-workflow-ended-badly")
-    detail = rule.properties["EventPattern"]["detail"]
-    assert set(detail["status"]) == {"FAILED", "TIMED_OUT", "ABORTED"}
-    assert ":stateMachine:holdfast-" in json.dumps(detail["stateMachineArn"])
-    machine = assembly.one("AWS::StepFunctions::StateMachine", "HoldfastRecovery-eu-west-1")
-    assert machine.region == rule.region
-    assert machine.properties["StateMachineName"].startswith("holdfast-")
-
-
-def test_the_machine_is_standard_traced_and_logs_no_data(assembly: Assembly) -> None:
-    machine = assembly.one("AWS::StepFunctions::StateMachine", "HoldfastRecovery-eu-west-1").properties
-    assert machine["StateMachineType"] == "STANDARD"
-    assert machine["TracingConfiguration"] == {"Enabled": True}
-    assert machine["LoggingConfiguration"]["Level"] == "ALL"
-    assert machine["LoggingConfiguration"]["IncludeExecutionData"] is False
-
-
-def test_notices_of_a_copy_region_go_home(assembly: Assembly) -> None:
-    here, there = [r for r in assembly.resources("AWS::Events::Rule") if r.properties["Name"] == "holdfast-aws-notices"]
-    assert here.properties["EventPattern"] == there.properties["EventPattern"]
-    assert (here.region, there.region) == ("eu-central-1", "eu-west-1")
-    (target,) = there.properties["Targets"]
-    assert ":events:eu-central-1:" in json.dumps(target["Arn"])
-    assert ":event-bus/default" in json.dumps(target["Arn"])
-    assert target["RoleArn"]
-
-
 def test_every_rule_keeps_what_it_could_not_deliver(assembly: Assembly) -> None:
     for rule in assembly.resources("AWS::Events::Rule"):
         for target in rule.properties["Targets"]:
@@ -271,50 +308,16 @@ def test_every_rule_keeps_what_it_could_not_deliver(assembly: Assembly) -> None:
 
 
 def test_our_own_alarms_wake_nobody_who_takes_snapshots(assembly: Assembly) -> None:
-    detail = _rule(assembly, "holdfast-alarms").properties["EventPattern"]["detail"]
+    detail = assembly.rule("holdfast-alarms", region="eu-central-1").properties["EventPattern"]["detail"]
     assert detail == {"alarmName": [{"anything-but": {"prefix": "holdfast-"}}], "state": {"value": ["ALARM"]}}
-
-
-def test_restored_databases_reach_nothing_and_only_the_verifier_reaches_them(assembly: Assembly) -> None:
-    types = {resource.type for resource in assembly.resources()}
-    ways_out = {
-        "AWS::EC2::InternetGateway",
-        "AWS::EC2::NatGateway",
-        "AWS::EC2::Route",
-        "AWS::EC2::VPCPeeringConnection",
-    }
-    assert not types & ways_out
-    openings = {
-        (rule.properties["FromPort"], rule.properties["SourceSecurityGroupId"]["Fn::GetAtt"][0])
-        for rule in assembly.resources("AWS::EC2::SecurityGroupIngress")
-    }
-    (verifier,) = {source for _, source in openings}
-    assert {port for port, _ in openings} == {443, 3306, 5432}
-    function = assembly.functions()["holdfast-verify-database"].properties["VpcConfig"]
-    assert function["SecurityGroupIds"] == [{"Fn::GetAtt": [verifier, "GroupId"]}]
-    for group in assembly.resources("AWS::EC2::SecurityGroup"):
-        assert "SecurityGroupIngress" not in group.properties
-        for rule in group.properties.get("SecurityGroupEgress", []):
-            assert rule["CidrIp"] == "255.255.255.255/32", "the CDK writes 'nothing' as this address"
-
-
-def test_databases_are_restored_across_two_zones_under_the_agreed_name(assembly: Assembly) -> None:
-    group = assembly.one("AWS::RDS::DBSubnetGroup", "HoldfastRecovery-eu-west-1").properties
-    assert group["DBSubnetGroupName"] == "holdfast-rehearsal"
-    assert len(group["SubnetIds"]) == 2
-
-
-def test_without_database_rehearsals_there_is_no_network(try_out: Assembly) -> None:
-    assert not [resource for resource in try_out.resources() if resource.type.startswith(("AWS::EC2::", "AWS::RDS::"))]
-    variables = try_out.functions()["holdfast-start-restore"].properties["Environment"]["Variables"]
-    assert not [name for name in variables if name.startswith("HOLDFAST_REHEARSAL_")]
 
 
 def test_cfn_lint_finds_nothing(assembly: Assembly) -> None:
     for stack, template in assembly.templates.items():
         arguments = ManualArgs(regions=[assembly.regions[stack]], ignore_checks=sorted(IGNORED))
-        found = lint(json.dumps(template), config=arguments)
-        assert not found, f"{stack}: {[f'{match.rule.id} {match.message}' for match in found]}"
+        found = {f"{match.rule.id} {match.message}" for match in lint(json.dumps(template), config=arguments)}
+        acknowledged = ACKNOWLEDGED if "Recovery" in stack else set[str]()
+        assert found == acknowledged, f"{stack}: what is acknowledged and not found any more can be removed"
 
 
 def _imports(value: object) -> list[str]:
@@ -327,11 +330,6 @@ def _imports(value: object) -> list[str]:
 def _protected(assembly: Assembly) -> set[str]:
     artifacts = json.loads((assembly.folder / "manifest.json").read_text())["artifacts"]
     return {name for name, it in artifacts.items() if it.get("properties", {}).get("terminationProtection")}
-
-
-def _rule(assembly: Assembly, name: str) -> Resource:
-    (rule,) = (rule for rule in assembly.resources("AWS::Events::Rule") if rule.properties["Name"] == name)
-    return rule
 
 
 def _may_send(assembly: Assembly) -> set[tuple[str, str, str]]:

@@ -2,95 +2,12 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import pytest
-from jsonata import Jsonata
-from jsonata.utils import Utils
 
-ROOT = Path(__file__).parents[2]
-DEFINITION = json.loads((ROOT / "infra" / "workflows" / "rehearse.asl.json").read_text(encoding="utf-8"))
-
-Handler = Callable[[dict[str, Any]], dict[str, Any]]
-
-
-class HandlerError(Exception):
-    """An error as Lambda reports it: its name, and a text."""
-
-    def __init__(self, name: str, cause: str = "") -> None:
-        super().__init__(name)
-        self.name = name
-        self.cause = cause
-
-
-@dataclass
-class Walk:
-    """One execution. `answers` are the handlers by function; a list is answered one by one, the last for ever."""
-
-    answers: Mapping[str, Handler | list[Handler]]
-    visited: list[str] = field(default_factory=list[str])
-    sent: dict[str, list[dict[str, Any]]] = field(default_factory=dict[str, list[dict[str, Any]]])
-    variables: dict[str, Any] = field(default_factory=dict[str, Any])
-    error: str = ""
-    cause: str = ""
-
-    def run(self, given: Mapping[str, Any]) -> str:
-        """The state in which the execution ended."""
-        name, data = DEFINITION["StartAt"], dict(given)
-        while True:
-            self.visited.append(name)
-            assert len(self.visited) < 200, "the walk does not end"
-            state = DEFINITION["States"][name]
-            match state["Type"]:
-                case "Succeed":
-                    return name
-                case "Fail":
-                    self.error, self.cause = state["Error"], self._value(state["Cause"], {"input": data})
-                    return name
-                case "Wait":
-                    name = state["Next"]
-                case "Choice":
-                    name = next(
-                        (way["Next"] for way in state["Choices"] if self._value(way["Condition"], {"input": data})),
-                        state["Default"],
-                    )
-                case "Task":
-                    name, data = self._perform(state, data)
-
-    def _perform(self, state: Mapping[str, Any], data: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-        arguments = self._value(state["Arguments"], {"input": data})
-        function = arguments["FunctionName"].strip("${}")
-        self.sent.setdefault(function, []).append(arguments["Payload"])
-        answers = self.answers[function]
-        try:
-            handler = answers if callable(answers) else answers.pop(0) if len(answers) > 1 else answers[0]
-            result = {"Payload": json.loads(json.dumps(handler(arguments["Payload"])))}
-        except HandlerError as problem:
-            (catcher,) = state["Catch"]
-            seen = {"input": data, "errorOutput": {"Error": problem.name, "Cause": problem.cause}}
-            self.variables |= self._value(catcher["Assign"], seen)
-            return catcher["Next"], seen["errorOutput"]
-        seen = {"input": data, "result": result}
-        assigned = self._value(state["Assign"], seen)
-        output = self._value(state["Output"], seen) if "Output" in state else result
-        self.variables |= assigned
-        return state["Next"], output
-
-    def _value(self, written: Any, states: Mapping[str, Any]) -> Any:
-        if isinstance(written, dict):
-            return {key: self._value(value, states) for key, value in written.items()}
-        if not isinstance(written, str) or not written.startswith("{%"):
-            return written
-        expression = Jsonata(written.removeprefix("{%").removesuffix("%}").strip())
-        expression.assign("states", {**states, "context": {"Execution": {"Name": "run-1"}}})
-        for name, value in self.variables.items():
-            # The engine takes None for a variable that does not exist; Step Functions has nulls in variables.
-            expression.assign(name, Utils.NULL_VALUE if value is None else value)
-        return expression.evaluate(None)
+from tests.workflows import walk as walking
+from tests.workflows.walk import Handler, Walk, choosing, raising
 
 
 def rehearsal(**known: Any) -> dict[str, Any]:
@@ -100,19 +17,7 @@ def rehearsal(**known: Any) -> dict[str, Any]:
 
 def answering(**known: Any) -> Handler:
     """A handler that answers the rehearsal it was given with this added."""
-    return lambda event: {"rehearsal": event["rehearsal"] | known}
-
-
-def choosing(**answer: Any) -> Handler:
-    """A handler that answers this, whatever it was asked."""
-    return lambda _event: answer
-
-
-def raising(name: str, cause: str = "") -> Handler:
-    def raise_it(event: dict[str, Any]) -> dict[str, Any]:
-        raise HandlerError(name, cause)
-
-    return raise_it
+    return walking.answering("rehearsal", **known)
 
 
 def scripted(kind: str = "volume", **other: Handler | list[Handler]) -> Walk:
@@ -124,11 +29,12 @@ def scripted(kind: str = "volume", **other: Handler | list[Handler]) -> Walk:
         "StartRestore": answering(),
         "CheckRestore": answering(readiness="ready"),
         "VerifyVolume": answering(evidence=fit),
+        "InspectContent": answering(evidence=fit),
         "VerifyDatabase": answering(evidence=fit),
         "RecordRehearsal": answering(),
         "RemoveRestore": answering(is_removed=True),
     }
-    return Walk(answers=well | other)
+    return Walk("rehearse", answers=well | other)
 
 
 def test_a_point_that_restores_passes() -> None:
@@ -139,6 +45,7 @@ def test_a_point_that_restores_passes() -> None:
         "StartRestore",
         "CheckRestore",
         "VerifyVolume",
+        "InspectContent",
         "RecordRehearsal",
         "RemoveRestore",
     ]
@@ -207,10 +114,29 @@ def test_a_restore_that_failed_is_not_waited_for(readiness: str | None) -> None:
     assert len(walk.sent["RecordRehearsal"]) == len(walk.sent["RemoveRestore"]) == 1
 
 
+def test_a_restore_that_aws_gave_up_because_of_the_content_fails_the_rehearsal() -> None:
+    evidence = {"fitness": "unfit", "reason": "AWS makes no working database of it"}
+    walk = scripted(CheckRestore=answering(readiness="failed", problem="restore-error", evidence=evidence))
+    assert walk.run({}) == "Rehearsal failed"
+    assert walk.error == "RehearsalFailed"
+    assert walk.cause == "The restored content is unfit: AWS makes no working database of it"
+    assert len(walk.sent["RecordRehearsal"]) == len(walk.sent["RemoveRestore"]) == 1
+
+
+def test_what_is_unfit_and_could_not_be_recorded_is_a_rehearsal_that_broke() -> None:
+    evidence = {"fitness": "unfit", "reason": "AWS makes no working database of it"}
+    walk = scripted(
+        CheckRestore=answering(readiness="failed", problem="restore-error", evidence=evidence),
+        RecordRehearsal=raising("NotAllowed"),
+    )
+    assert walk.run({}) == "Rehearsal broke"
+    assert walk.error == "RehearsalBroke"
+
+
 @pytest.mark.parametrize("fitness", ["unfit", "undecided"])
 def test_content_that_was_not_proven_fails_the_rehearsal_after_it_is_recorded_and_removed(fitness: str) -> None:
     evidence = {"fitness": fitness, "reason": "block 7 differs"}
-    walk = scripted(VerifyVolume=answering(evidence=evidence))
+    walk = scripted(InspectContent=answering(evidence=evidence))
     assert walk.run({}) == "Rehearsal failed"
     assert (walk.error, walk.cause) == ("RehearsalFailed", f"The restored content is {fitness}: block 7 differs")
     assert walk.visited[-5:-1] == [
@@ -222,7 +148,7 @@ def test_content_that_was_not_proven_fails_the_rehearsal_after_it_is_recorded_an
 
 
 def test_without_evidence_no_rehearsal_passes() -> None:
-    assert scripted(VerifyVolume=answering()).run({}) == "Rehearsal failed"
+    assert scripted(VerifyVolume=answering(), InspectContent=answering()).run({}) == "Rehearsal failed"
 
 
 def test_removal_is_waited_for() -> None:
