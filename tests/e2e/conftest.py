@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 from embedded.aws import EmbeddedAws
-from tests.e2e.deployment import Deployment
+from tests.e2e.bookshop import Bookshop
+from tests.e2e.deployment import Deployment, Thing
+from tests.e2e.recoveries import Recoveries
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -41,3 +43,29 @@ def undisturbed(deployment: Deployment) -> Iterator[None]:
     deployment.aws.clear_faults()
     for thing in list(deployment.things):
         deployment.leave(thing)
+
+
+@pytest.fixture(scope="session")
+def recoveries(deployment: Deployment) -> Recoveries:
+    """The state machines of the deployment, and everything people are told from now on."""
+    return Recoveries(deployment)
+
+
+@pytest.fixture(scope="session")
+def bookshop(deployment: Deployment, recoveries: Recoveries) -> Iterator[Bookshop]:
+    """A database with one point and its copy, and with a row that was committed after that."""
+    deployment.aws.set_rate(10.0)
+    shop = Bookshop.open(deployment)
+    yield shop
+    shop.close(recoveries)
+
+
+@pytest.fixture(scope="session")
+def ledger_volume(deployment: Deployment) -> Thing:
+    """A volume with a file system, settings and tags of its own, and one point with its copy."""
+    deployment.aws.set_rate(10.0)
+    thing = deployment.protect_a_volume(disk="ext4", tags={"Name": "ledger"}, Iops=4000, Throughput=200)
+    deployment.plan()
+    deployment.until_copied(thing)
+    deployment.leave(thing)
+    return thing

@@ -9,10 +9,12 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
+from embedded import disks
 from embedded.aws import EmbeddedAws
 from embedded.tryout import ledger
 from embedded.tryout.ledger import Told
 from embedded.tryout.scenario import AWAY, HOME, PROTECTED, Thing
+from embedded.volumes import image_path
 
 PATIENCE_SECONDS = 120.0
 
@@ -24,14 +26,18 @@ class Deployment:
     aws: EmbeddedAws
     things: list[Thing] = field(default_factory=list)
 
-    def protect_a_volume(self) -> Thing:
-        """A new volume with the policy's tag, some bytes in it, and no point yet."""
+    def protect_a_volume(self, *, disk: str | None = None, tags: dict[str, str] | None = None, **wanted: Any) -> Thing:
+        """A new volume with the policy's tag and no point yet; empty, or with the prepared `disk` of that name."""
+        also = [{"Key": key, "Value": value} for key, value in (tags or {}).items()]
         id = self.aws.client("ec2", HOME).create_volume(
             AvailabilityZone=f"{HOME}a",
             Size=1,
             VolumeType="gp3",
-            TagSpecifications=[{"ResourceType": "volume", "Tags": PROTECTED}],
+            TagSpecifications=[{"ResourceType": "volume", "Tags": [*PROTECTED, *also]}],
+            **wanted,
         )["VolumeId"]
+        if disk is not None:
+            disks.lay(disk, image_path(self.aws.data_directory, id))
         thing = Thing("volume", id, "a volume")
         self.things.append(thing)
         return thing
@@ -41,10 +47,10 @@ class Deployment:
         self.aws.client("ec2", HOME).delete_tags(Resources=[thing.id], Tags=[{"Key": "holdfast:policy"}])
         self.things.remove(thing)
 
-    def invoke(self, verb: str) -> dict[str, Any]:
+    def invoke(self, verb: str, region: str = HOME) -> dict[str, Any]:
         """What the function answered."""
         name = f"holdfast-{verb}"
-        answer = self.aws.client("lambda", HOME, read_timeout=120).invoke(FunctionName=name, Payload=b"{}")
+        answer = self.aws.client("lambda", region, read_timeout=120).invoke(FunctionName=name, Payload=b"{}")
         said = json.loads(answer["Payload"].read())
         assert "FunctionError" not in answer, said
         return said
