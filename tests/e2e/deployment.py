@@ -13,7 +13,7 @@ from embedded import disks
 from embedded.aws import EmbeddedAws
 from embedded.tryout import ledger
 from embedded.tryout.ledger import Told
-from embedded.tryout.scenario import AWAY, HOME, PROTECTED, Thing
+from embedded.tryout.scenario import AWAY, HOME, Thing
 from embedded.volumes import image_path
 
 PATIENCE_SECONDS = 120.0
@@ -26,14 +26,18 @@ class Deployment:
     aws: EmbeddedAws
     things: list[Thing] = field(default_factory=list)
 
-    def protect_a_volume(self, *, disk: str | None = None, tags: dict[str, str] | None = None, **wanted: Any) -> Thing:
-        """A new volume with the policy's tag and no point yet; empty, or with the prepared `disk` of that name."""
-        also = [{"Key": key, "Value": value} for key, value in (tags or {}).items()]
+    def protect_a_volume(
+        self, *, disk: str | None = None, tags: dict[str, str] | None = None, policy: str = "nightly", **wanted: Any
+    ) -> Thing:
+        """A new volume with a policy's tag and no point yet; empty, or with the prepared `disk` of that name."""
+        carried = {"holdfast:policy": policy, **(tags or {})}
         id = self.aws.client("ec2", HOME).create_volume(
             AvailabilityZone=f"{HOME}a",
             Size=1,
             VolumeType="gp3",
-            TagSpecifications=[{"ResourceType": "volume", "Tags": [*PROTECTED, *also]}],
+            TagSpecifications=[
+                {"ResourceType": "volume", "Tags": [{"Key": key, "Value": value} for key, value in carried.items()]}
+            ],
             **wanted,
         )["VolumeId"]
         if disk is not None:

@@ -9,7 +9,7 @@ NIGHTS = 6
 
 def test_what_no_tier_keeps_is_marked_by_one_role_and_deleted_by_another(deployment: Deployment) -> None:
     """The roles' tag conditions are asked by the embedded IAM at every call."""
-    thing = deployment.protect_a_volume()
+    thing = deployment.protect_a_volume(policy="two-days")  # nobody else's, so that nobody has seen it before
     taken = []
     for _ in range(NIGHTS):
         slept = deployment.next_night()
