@@ -215,3 +215,12 @@ def _sign_journal_superblock(image: Image, at: int) -> None:
     image.overwrite(at + 0xFC, bytes(4))
     checksum = crc32c_of_kernel(0xFFFFFFFF, image.bytes[at : at + 1024])
     image.overwrite(at + 0xFC, struct.pack(">I", checksum))
+
+
+@pytest.mark.parametrize("bit", range(32))
+def test_a_feature_word_of_the_journal_that_lost_or_gained_a_bit_is_damage(bit: int) -> None:
+    """A lost word must not take with it the check that would find it, nor an unknown one end the checks before it."""
+    image = Image("ext4-crashed")
+    (superblock, *_) = _log(image, SUPERBLOCK_V2)
+    image.flip(superblock + 0x28 + bit // 8, bit % 8)
+    assert "ext4.journal.superblock-checksum" in damage(opened(image))

@@ -177,6 +177,8 @@ def _read_superblock(journal: JournalBlocks, findings: Findings) -> JournalSuper
         raise Damaged("the journal has no superblock")
     block_bytes, block_count, first, sequence, start, error = struct.unpack_from(">6I", raw, 12)
     compatible, incompatible = struct.unpack_from(">II", raw, 0x24) if kind == _SUPERBLOCK_V2 else (0, 0)
+    if kind == _SUPERBLOCK_V2:
+        _judge_seal(journal, raw, incompatible, findings)
     if incompatible & ~_KNOWN:
         findings.unknown("ext4.journal.feature", f"incompatible features {incompatible & ~_KNOWN:#x}")
         return None
@@ -194,7 +196,9 @@ def _read_superblock(journal: JournalBlocks, findings: Findings) -> JournalSuper
         raise Damaged(f"the journal claims {block_count:,} blocks of {block_bytes:,} bytes")
     if not 0 < first < superblock.last or not (start == 0 or first <= start < block_count):
         raise Damaged("the journal's log begins where it cannot")
-    _judge_superblock(journal, superblock, raw, findings)
+    if error:
+        at = journal.place(0) * journal.block_bytes
+        findings.note("ext4.journal.error", f"the kernel gave up the journal with error {error}", at=at)
     return superblock
 
 
@@ -206,16 +210,27 @@ def _last_block(raw: bytes, block_count: int, incompatible: int) -> int:
     return block_count - set_apart if block_count - set_apart >= _LEAST_LOG_BLOCKS else block_count
 
 
-def _judge_superblock(journal: JournalBlocks, superblock: JournalSuperblock, raw: bytes, findings: Findings) -> None:
+def _judge_seal(journal: JournalBlocks, raw: bytes, incompatible: int, findings: Findings) -> None:
+    """Whether the superblock matches its checksum, before anything that it says is believed.
+
+    One that names no checksums has none to match, unless it matches as soon as it does: then the word was lost.
+    """
     at = journal.place(0) * journal.block_bytes
-    if superblock.has_checksums:
+    words = (JournalFeature.CHECKSUM_V2, JournalFeature.CHECKSUM_V3)
+    if any(incompatible & word for word in words):
         findings.read("journal", at, _SUPERBLOCK_BYTES)
-        end = _SUPERBLOCK_CHECKSUM_AT
-        covered = raw[:end] + b"\0\0\0\0" + raw[end + 4 :]
-        if raw[0x50] != _CRC32C or crc32c_of_kernel(_ALL_ONES, covered) != struct.unpack_from(">I", raw, end)[0]:
+        if not _is_sealed(raw, incompatible):
             findings.damage("ext4.journal.superblock-checksum", "the journal's superblock", at=at)
-    if superblock.error:
-        findings.note("ext4.journal.error", f"the kernel gave up the journal with error {superblock.error}", at=at)
+    elif any(_is_sealed(raw, incompatible | word) for word in words):
+        findings.damage("ext4.journal.superblock-checksum", "the journal's superblock lost a feature", at=at)
+
+
+def _is_sealed(raw: bytes, incompatible: int) -> bool:
+    """Whether the checksum is that of the superblock with these features."""
+    sealed = struct.pack(">I", incompatible)
+    end = _SUPERBLOCK_CHECKSUM_AT
+    covered = raw[:0x28] + sealed + raw[0x2C:end] + b"\0\0\0\0" + raw[end + 4 :]
+    return raw[0x50] == _CRC32C and crc32c_of_kernel(_ALL_ONES, covered) == struct.unpack_from(">I", raw, end)[0]
 
 
 class _Log:
