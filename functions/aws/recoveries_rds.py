@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
+from functions.aws import rds_described
 from functions.aws import recovery_calls_rds as calls
 from functions.aws import recovery_settings_rds as settings
 from functions.aws.clients import Clients
@@ -64,7 +65,7 @@ class DatabaseRecoveries:
         parameters = settings.creating(settings.INSTANCE, order.wanted, without=absent) | {
             "PubliclyAccessible": order.wanted.get("is_public") is True,
             "DeletionProtection": False,
-            "Tags": calls.written(calls.first_tags(order)),
+            "Tags": rds_described.written(calls.first_tags(order)),
         }
         return tuple(
             self._begun(order, name, source, parameters)
@@ -73,13 +74,13 @@ class DatabaseRecoveries:
 
     def look(self, restored: Restored) -> Restored:
         """How far the instance is. AVAILABLE is RDS's word; the message tells how much of the storage has arrived."""
-        instance = calls.instance(self._rds, restored.id)
+        instance = rds_described.instance(self._rds, restored.id)
         if instance is None:
             return replace(restored, state=RestoreState.GONE, message="RDS does not know it")
         word, endpoint = instance["DBInstanceStatus"], instance.get("Endpoint") or {}
         return replace(
             restored,
-            state=calls.state(word),
+            state=rds_described.state(word),
             address=endpoint.get("Address"),
             port=endpoint.get("Port"),
             engine=instance.get("Engine"),
@@ -97,7 +98,7 @@ class DatabaseRecoveries:
 
         Errors: ResourceGone, Unsafe, AwsBusy.
         """
-        instance = calls.instance(self._rds, restored.id)
+        instance = rds_described.instance(self._rds, restored.id)
         if instance is None:
             raise ResourceGone(
                 f"the restored database {restored.id} does not exist any more",
@@ -121,7 +122,7 @@ class DatabaseRecoveries:
             except ClientError as refused:
                 if code_of(refused) != "DBInstanceAlreadyExists":
                     raise
-                calls.adopt(identifier, calls.instance(self._rds, identifier), order.recovery_id)
+                calls.adopt(identifier, rds_described.instance(self._rds, identifier), order.recovery_id)
         return calls.creating(order, identifier, source, self.kind)
 
     def _restore_somewhere(
@@ -196,7 +197,7 @@ def newest_restorable(resource: ResourceKey, clients: Clients) -> Newest | None:
     if resource.kind not in (Kind.DATABASE, Kind.CLUSTER):
         return None
     rds: RDSClient = clients.retrying("rds", resource.region)
-    look = calls.instance if resource.kind is Kind.DATABASE else calls.cluster
+    look = rds_described.instance if resource.kind is Kind.DATABASE else rds_described.cluster
     described = look(rds, resource.id)
     if described is None or not described.get("BackupRetentionPeriod") or not described.get("LatestRestorableTime"):
         return None

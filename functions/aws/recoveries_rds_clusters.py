@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
+from functions.aws import rds_described
 from functions.aws import recovery_calls_rds as calls
 from functions.aws import recovery_settings_rds as settings
 from functions.aws.clients import Clients
@@ -70,13 +71,13 @@ class ClusterRecoveries:
 
         Errors: AwsBusy, NotAllowed, QuotaReached when the writer cannot be made; Unsafe when its name is taken.
         """
-        cluster = calls.cluster(self._rds, restored.id)
+        cluster = rds_described.cluster(self._rds, restored.id)
         if cluster is None:
             return replace(restored, state=RestoreState.GONE, message="RDS does not know it")
         word = cluster["Status"]
         seen = replace(
             restored,
-            state=calls.state(word),
+            state=rds_described.state(word),
             address=cluster.get("Endpoint"),
             port=cluster.get("Port"),
             engine=cluster.get("Engine"),
@@ -84,7 +85,7 @@ class ClusterRecoveries:
             word=word,
             message=calls.told(cluster, word),
         )
-        carried = calls.tags_of(cluster)
+        carried = rds_described.tags_of(cluster)
         wanted = members_told(carried)
         if seen.state is not RestoreState.AVAILABLE or RECOVERY_TAG not in carried or not wanted:
             return seen
@@ -95,7 +96,7 @@ class ClusterRecoveries:
 
         Errors: ResourceGone, Unsafe, AwsBusy.
         """
-        cluster = calls.cluster(self._rds, restored.id)
+        cluster = rds_described.cluster(self._rds, restored.id)
         if cluster is None:
             raise ResourceGone(
                 f"the restored cluster {restored.id} does not exist any more",
@@ -112,7 +113,7 @@ class ClusterRecoveries:
         Errors: Unsafe when the cluster or one of its members does not carry this recovery's tag, when it is protected
         against deletion or feeds a replica.
         """
-        cluster = calls.cluster(self._rds, restored.id)
+        cluster = rds_described.cluster(self._rds, restored.id)
         if cluster is None:
             left = [calls.instance_removed(self._rds, name, recovery_id) for name in self._left_over(restored.id)]
             return RestoreState.GONE if set(left) <= {RestoreState.GONE} else RestoreState.CREATING
@@ -145,7 +146,7 @@ class ClusterRecoveries:
         absent = calls.absent_groups(self._rds, wanted, ("cluster_parameter_group",))
         parameters = settings.creating(choices, wanted, without=absent) | {
             "DeletionProtection": False,
-            "Tags": calls.written(calls.first_tags(order) | self._members_tags(wanted)),
+            "Tags": rds_described.written(calls.first_tags(order) | self._members_tags(wanted)),
         }
         if settings.is_multi_az_cluster(wanted):
             parameters["PubliclyAccessible"] = wanted.get("is_public") is True
@@ -155,7 +156,7 @@ class ClusterRecoveries:
             except ClientError as refused:
                 if code_of(refused) != "DBClusterAlreadyExistsFault":
                     raise
-                calls.adopt(identifier, calls.cluster(self._rds, identifier), order.recovery_id)
+                calls.adopt(identifier, rds_described.cluster(self._rds, identifier), order.recovery_id)
         return calls.creating(order, identifier, source, self.kind)
 
     def _restore(
@@ -204,7 +205,7 @@ class ClusterRecoveries:
     def _with_members(
         self, seen: Restored, cluster: Mapping[str, Any], carried: Mapping[str, str], wanted: Sequence[Member]
     ) -> Restored:
-        writer = calls.instance(self._rds, member_name(seen.id, 1))
+        writer = rds_described.instance(self._rds, member_name(seen.id, 1))
         if writer is None:
             self._make_member(cluster, carried, 1, wanted[0])
             return replace(seen, state=RestoreState.CREATING, message="its writer is being created")
@@ -217,7 +218,7 @@ class ClusterRecoveries:
             and (problem := self._reader_problem(cluster, carried, number, member))
         ]
         word = writer["DBInstanceStatus"]
-        state = calls.state(word)
+        state = rds_described.state(word)
         if state is not RestoreState.AVAILABLE:
             return replace(seen, state=state, word=word, message=f"its writer is {word}")
         return replace(seen, message="; ".join(filter(None, [seen.message, *problems])))
@@ -246,13 +247,13 @@ class ClusterRecoveries:
                     PromotionTier=member.promotion_tier,
                     Engine=cluster["Engine"],
                     PubliclyAccessible=False,
-                    Tags=calls.written({RECOVERY_TAG: carried[RECOVERY_TAG]}),
+                    Tags=rds_described.written({RECOVERY_TAG: carried[RECOVERY_TAG]}),
                     **choice,
                 )
             except ClientError as refused:
                 if code_of(refused) != "DBInstanceAlreadyExists":
                     raise
-                calls.adopt(identifier, calls.instance(self._rds, identifier), carried[RECOVERY_TAG])
+                calls.adopt(identifier, rds_described.instance(self._rds, identifier), carried[RECOVERY_TAG])
 
     # configure
 
@@ -297,15 +298,15 @@ class ClusterRecoveries:
         wanted: Mapping[str, Any],
         status: str,
     ) -> list[Setting]:
-        instance = calls.instance(self._rds, name)
+        instance = rds_described.instance(self._rds, name)
         if instance is None:
             if cluster["Status"] != "available":
                 return [Setting(what=name, is_applied=None, detail=f"RDS says {cluster['Status']} of the cluster")]
-            problem = self._reader_problem(cluster, calls.tags_of(cluster), number, member)
+            problem = self._reader_problem(cluster, rds_described.tags_of(cluster), number, member)
             if problem:
                 return [Setting(what=name, is_applied=False, detail=f"{problem}; add a reader by hand when it can be")]
             return [Setting(what=name, is_applied=None, detail="it is being created")]
-        state = calls.state(instance["DBInstanceStatus"])
+        state = rds_described.state(instance["DBInstanceStatus"])
         if state is RestoreState.FAILED:
             return [Setting(what=name, is_applied=False, detail=f"RDS says {instance['DBInstanceStatus']}; replace it")]
         target = instance_target(self._rds, instance, member_status=status, prefix=f"{name}: ")
@@ -318,7 +319,7 @@ class ClusterRecoveries:
     def _refuse_foreign_members(self, cluster: Mapping[str, Any], recovery_id: str) -> None:
         """Before the first one is removed: a cluster is not to be left half taken apart."""
         for member in cluster.get("DBClusterMembers", []):
-            described = calls.instance(self._rds, member["DBInstanceIdentifier"])
+            described = rds_described.instance(self._rds, member["DBInstanceIdentifier"])
             if described is not None:
                 calls.refuse_unless_of(member["DBInstanceIdentifier"], described, recovery_id)
 
@@ -327,7 +328,7 @@ class ClusterRecoveries:
         names: list[str] = []
         for number in range(1, MOST_MEMBERS + 1):
             name = member_name(identifier, number)
-            if calls.instance(self._rds, name) is None:
+            if rds_described.instance(self._rds, name) is None:
                 break
             names.append(name)
         return names

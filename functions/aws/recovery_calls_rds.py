@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import ClientError
 
 from functions.aws.faults import code_of, translated
+from functions.aws.rds_described import instance, tags_of
 from functions.aws.recovery_settings_rds import Wanted, is_default_group
 from functions.core.errors import AwsBusy, BadMessage, Unsafe
 from functions.core.recoveries import RECOVERY_TAG, RecoveryOrder, Source
@@ -16,7 +17,6 @@ from functions.core.restores import Restored, RestoreState
 
 if TYPE_CHECKING:
     from mypy_boto3_rds import RDSClient
-    from mypy_boto3_rds.type_defs import TagTypeDef
 
     from functions.core.resources import Kind
 
@@ -24,19 +24,6 @@ MOST_TAGS = 50
 """RDS takes no more on one resource."""
 KEPT_FOR_US = 8
 """Tags that must still fit beside the original's."""
-
-STATES: Mapping[str, RestoreState] = {
-    "available": RestoreState.AVAILABLE,
-    "storage-optimization": RestoreState.AVAILABLE,
-    "storage-initialization": RestoreState.AVAILABLE,
-    "failed": RestoreState.FAILED,
-    "restore-error": RestoreState.FAILED,
-    "inaccessible-encryption-credentials": RestoreState.FAILED,
-    "inaccessible-encryption-credentials-recoverable": RestoreState.FAILED,
-    "insufficient-capacity": RestoreState.FAILED,
-    "storage-full": RestoreState.FAILED,
-}
-"""Words of RDS that end the wait; every other one is CREATING with the word as its message."""
 
 _PLAIN = frozenset({"available", "creating", "backing-up", "modifying", "rebooting"})
 """Words that say nothing a person must know."""
@@ -62,30 +49,6 @@ _CHOICES: Mapping[str, str] = {
 """Codes that say a setting does not fit here, and which one; empty where only RDS's own words tell."""
 
 _UNRESTORABLE = frozenset({"InvalidRestoreFault", "PointInTimeRestoreNotEnabled", "DBInstanceAutomatedBackupNotFound"})
-
-
-def instance(rds: RDSClient, identifier: str) -> Mapping[str, Any] | None:
-    """The instance of this name as RDS describes it; None where there is none."""
-    with translated("rds:DescribeDBInstances", resource=identifier):
-        try:
-            answer = rds.describe_db_instances(DBInstanceIdentifier=identifier)
-        except ClientError as refused:
-            if code_of(refused) != "DBInstanceNotFound":
-                raise
-            return None
-    return answer["DBInstances"][0]
-
-
-def cluster(rds: RDSClient, identifier: str) -> Mapping[str, Any] | None:
-    """The cluster of this name as RDS describes it; None where there is none."""
-    with translated("rds:DescribeDBClusters", resource=identifier):
-        try:
-            answer = rds.describe_db_clusters(DBClusterIdentifier=identifier)
-        except ClientError as refused:
-            if code_of(refused) != "DBClusterNotFoundFault":
-                raise
-            return None
-    return answer["DBClusters"][0]
 
 
 def group(rds: RDSClient, setting: str, name: str) -> Mapping[str, Any] | None:
@@ -155,16 +118,6 @@ def explained(operation: str, *, resource: str) -> Iterator[None]:
             ) from refused
 
 
-def tags_of(described: Mapping[str, Any]) -> dict[str, str]:
-    """The tags RDS shows on an instance or a cluster."""
-    return {tag["Key"]: tag["Value"] for tag in described.get("TagList", [])}
-
-
-def written(labels: Mapping[str, str]) -> list[TagTypeDef]:
-    """Tags in the form RDS takes."""
-    return [{"Key": key, "Value": value} for key, value in labels.items()]
-
-
 def first_tags(order: RecoveryOrder) -> dict[str, str]:
     """The tags of the creating call: the recovery's own, and as many of the original's as fit beside ours."""
     originals: Mapping[str, str] = order.wanted.get("tags") or {}  # type: ignore[assignment]  # a mapping, as saved
@@ -203,11 +156,6 @@ def refuse_unless_of(identifier: str, described: Mapping[str, Any], recovery_id:
             f"{identifier} was not made by the recovery {recovery_id}: it does not carry its tag {RECOVERY_TAG}",
             hint="nothing that is in use is touched; recover under another name, or look who made it",
         )
-
-
-def state(word: str) -> RestoreState:
-    """What a status of RDS means for somebody who waits."""
-    return RestoreState.FAILED if word.startswith("incompatible-") else STATES.get(word, RestoreState.CREATING)
 
 
 def told(described: Mapping[str, Any], word: str) -> str:

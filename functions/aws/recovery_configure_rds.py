@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from functions.aws.faults import translated
-from functions.aws.recovery_calls_rds import group, tags_of, written
+from functions.aws.rds_described import tags_of, written
+from functions.aws.recovery_calls_rds import group
 from functions.aws.recovery_settings_rds import Choice, Described, Wanted, is_default_group, region_of
 from functions.core.errors import Broken, HoldfastError, Refused, ResourceBusy, ResourceGone, TryAgain
 from functions.core.recoveries import Setting

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
+from functions.aws import rds_described
 from functions.aws import recovery_calls_rds as calls
 from functions.aws.clients import Clients
 from functions.aws.faults import code_of, translated
@@ -74,7 +75,7 @@ class DatabasePlan:
 
     def _source(self, order: RecoveryOrder, source: str) -> Mapping[str, Any] | None:
         if order.source is Source.POINT_IN_TIME:
-            return calls.instance(self._rds, source)
+            return rds_described.instance(self._rds, source)
         with translated("rds:DescribeDBSnapshots", resource=source):
             try:
                 answer = self._rds.describe_db_snapshots(DBSnapshotIdentifier=source)
@@ -120,12 +121,12 @@ class DatabasePlan:
         return fine("log", reach)
 
     def _name_lines(self, order: RecoveryOrder, name: str) -> Iterator[PlanLine]:
-        yield self._name_line(order, name, calls.instance(self._rds, name))
+        yield self._name_line(order, name, rds_described.instance(self._rds, name))
 
     def _name_line(self, order: RecoveryOrder, name: str, described: Mapping[str, Any] | None) -> PlanLine:
         if described is None:
             return fine("name", f"{name} is free")
-        if calls.tags_of(described).get(RECOVERY_TAG) == order.recovery_id:
+        if rds_described.tags_of(described).get(RECOVERY_TAG) == order.recovery_id:
             return fine("name", f"{name} was begun by this recovery before")
         return obstacle("name", f"{name} is taken in {self._region}", "recover under another name")
 
@@ -257,7 +258,7 @@ class ClusterPlan(DatabasePlan):
 
     def _source(self, order: RecoveryOrder, source: str) -> Mapping[str, Any] | None:
         if order.source is Source.POINT_IN_TIME:
-            return calls.cluster(self._rds, source)
+            return rds_described.cluster(self._rds, source)
         with translated("rds:DescribeDBClusterSnapshots", resource=source):
             try:
                 answer = self._rds.describe_db_cluster_snapshots(DBClusterSnapshotIdentifier=source)
@@ -268,10 +269,10 @@ class ClusterPlan(DatabasePlan):
         return answer["DBClusterSnapshots"][0]
 
     def _name_lines(self, order: RecoveryOrder, name: str) -> Iterator[PlanLine]:
-        yield self._name_line(order, name, calls.cluster(self._rds, name))
+        yield self._name_line(order, name, rds_described.cluster(self._rds, name))
         for number, _ in enumerate(members_of(order.wanted), start=1):
             member = member_name(name, number)
-            yield self._name_line(order, member, calls.instance(self._rds, member))
+            yield self._name_line(order, member, rds_described.instance(self._rds, member))
 
     def _classes(self, wanted: Mapping[str, Any], described: Mapping[str, Any]) -> Sequence[str]:
         if is_multi_az_cluster({"engine": described.get("Engine")}):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
+from functions.aws import rds_described
 from functions.aws.clients import Clients
 from functions.aws.faults import code_of, translated
 from functions.aws.permissions import Permission
@@ -29,7 +30,6 @@ from functions.core.restores import (
 
 if TYPE_CHECKING:
     from mypy_boto3_rds import RDSClient
-    from mypy_boto3_rds.type_defs import TagTypeDef
 
     from functions.core.restores import Restores
 
@@ -169,20 +169,6 @@ PERMISSIONS: Mapping[str, tuple[Permission, ...]] = {
     ),
 }
 
-_STATES: Mapping[str, RestoreState] = {
-    "available": RestoreState.AVAILABLE,
-    "storage-optimization": RestoreState.AVAILABLE,
-    "storage-initialization": RestoreState.AVAILABLE,
-    "failed": RestoreState.FAILED,
-    "restore-error": RestoreState.FAILED,
-    "inaccessible-encryption-credentials": RestoreState.FAILED,
-    "inaccessible-encryption-credentials-recoverable": RestoreState.FAILED,
-    "insufficient-capacity": RestoreState.FAILED,
-    "storage-full": RestoreState.FAILED,
-}
-"""Words of RDS that end the wait. Every other one is CREATING with the word as its message: it may be a step that was
-added to RDS yesterday, and the rehearsal has its own time limit."""
-
 INITIALIZING = "Initializing"
 """While RDS says this of the storage, every first read of a block comes from the snapshot and is slow."""
 
@@ -233,7 +219,7 @@ class DatabaseRestores:
 
         An engine for which RDS manages no secret is AVAILABLE without one, and the message says why.
         """
-        instance = _instance(self._rds, restored.id)
+        instance = rds_described.instance(self._rds, restored.id)
         if instance is None:
             return replace(restored, state=RestoreState.GONE, message="RDS does not know it")
         seen = _seen(restored, instance, word=instance["DBInstanceStatus"], endpoint=instance.get("Endpoint", {}))
@@ -281,13 +267,13 @@ class DatabaseRestores:
                     DeletionProtection=False,
                     AutoMinorVersionUpgrade=False,
                     CopyTagsToSnapshot=False,
-                    Tags=_written(tags(order)),
+                    Tags=rds_described.written(tags(order)),
                     **choice,
                 )
             except ClientError as refused:
                 if code_of(refused) != "DBInstanceAlreadyExists":
                     raise
-                _adopt(identifier, _instance(self._rds, identifier), order)
+                _adopt(identifier, rds_described.instance(self._rds, identifier), order)
         return _creating(order, identifier, snapshot_id)
 
 
@@ -312,7 +298,7 @@ class ClusterRestores:
 
     def look(self, restored: Restored) -> Restored:
         """How far the cluster is; makes its member, then AVAILABLE once the member is and the secret can be read."""
-        cluster = self._cluster(restored.id)
+        cluster = rds_described.cluster(self._rds, restored.id)
         if cluster is None:
             return replace(restored, state=RestoreState.GONE, message="RDS does not know it")
         seen = _seen(
@@ -324,11 +310,11 @@ class ClusterRestores:
         if seen.state is not RestoreState.AVAILABLE:
             return seen
         _refuse_unless_ours(restored.id, cluster)
-        member = _instance(self._rds, _member_of(restored.id))
+        member = rds_described.instance(self._rds, _member_of(restored.id))
         if member is None:
             self._add_member(cluster)
             return replace(seen, state=RestoreState.CREATING, message="its member is being created")
-        member_state = _state(member["DBInstanceStatus"])
+        member_state = rds_described.state(member["DBInstanceStatus"])
         if member_state is not RestoreState.AVAILABLE:
             word = member["DBInstanceStatus"]
             return replace(seen, state=member_state, word=word, message=f"its member is {word}")
@@ -347,7 +333,7 @@ class ClusterRestores:
 
         Errors: Unsafe when the cluster or one of its members does not carry our name and our rehearsal tag.
         """
-        cluster = self._cluster(restored.id)
+        cluster = rds_described.cluster(self._rds, restored.id)
         if cluster is None:
             return _instance_removed(self._rds, _member_of(restored.id))
         _refuse_unless_ours(restored.id, cluster)
@@ -391,17 +377,17 @@ class ClusterRestores:
                     VpcSecurityGroupIds=list(self._network.security_group_ids),
                     DeletionProtection=False,
                     CopyTagsToSnapshot=False,
-                    Tags=_written(tags(order) | {MEMBER_CLASS_TAG: member_class}),
+                    Tags=rds_described.written(tags(order) | {MEMBER_CLASS_TAG: member_class}),
                     **capacity,
                 )
             except ClientError as refused:
                 if code_of(refused) != "DBClusterAlreadyExistsFault":
                     raise
-                _adopt(identifier, self._cluster(identifier), order)
+                _adopt(identifier, rds_described.cluster(self._rds, identifier), order)
         return _creating(order, identifier, snapshot_id)
 
     def _add_member(self, cluster: Mapping[str, Any]) -> None:
-        carried = _tags_of(cluster)
+        carried = rds_described.tags_of(cluster)
         with translated("rds:CreateDBInstance"):
             try:
                 self._rds.create_db_instance(
@@ -411,21 +397,13 @@ class ClusterRestores:
                     Engine=cluster["Engine"],
                     PubliclyAccessible=False,
                     AutoMinorVersionUpgrade=False,
-                    Tags=_written({key: carried[key] for key in (REHEARSAL_TAG, EXPIRES_TAG) if key in carried}),
+                    Tags=rds_described.written(
+                        {key: carried[key] for key in (REHEARSAL_TAG, EXPIRES_TAG) if key in carried}
+                    ),
                 )
             except ClientError as refused:
                 if code_of(refused) != "DBInstanceAlreadyExists":
                     raise
-
-    def _cluster(self, identifier: str) -> Mapping[str, Any] | None:
-        with translated("rds:DescribeDBClusters"):
-            try:
-                answer = self._rds.describe_db_clusters(DBClusterIdentifier=identifier)
-            except ClientError as refused:
-                if code_of(refused) != "DBClusterNotFoundFault":
-                    raise
-                return None
-        return answer["DBClusters"][0]
 
     def _snapshot(self, snapshot_id: str) -> Mapping[str, Any]:
         with translated("rds:DescribeDBClusterSnapshots", resource=snapshot_id):
@@ -446,7 +424,7 @@ def _seen(restored: Restored, described: Mapping[str, Any], *, word: str, endpoi
     secret = described.get("MasterUserSecret") or {}
     return replace(
         restored,
-        state=_state(word),
+        state=rds_described.state(word),
         address=endpoint.get("Address"),
         port=endpoint.get("Port"),
         engine=described.get("Engine"),
@@ -455,10 +433,6 @@ def _seen(restored: Restored, described: Mapping[str, Any], *, word: str, endpoi
         is_warm=described.get("StorageOperationStatus") != INITIALIZING if word == "available" else None,
         message="" if word == "available" or word in _UNDER_WAY else f"RDS says {word}",
     )
-
-
-def _state(word: str) -> RestoreState:
-    return RestoreState.FAILED if word.startswith("incompatible-") else _STATES.get(word, RestoreState.CREATING)
 
 
 def _with_secret(seen: Restored, described: Mapping[str, Any], ask: Callable[[], object]) -> Restored:
@@ -478,19 +452,8 @@ def _with_secret(seen: Restored, described: Mapping[str, Any], ask: Callable[[],
     return waiting
 
 
-def _instance(rds: RDSClient, identifier: str) -> Mapping[str, Any] | None:
-    with translated("rds:DescribeDBInstances"):
-        try:
-            answer = rds.describe_db_instances(DBInstanceIdentifier=identifier)
-        except ClientError as refused:
-            if code_of(refused) != "DBInstanceNotFound":
-                raise
-            return None
-    return answer["DBInstances"][0]
-
-
 def _instance_removed(rds: RDSClient, identifier: str, **options: Any) -> RestoreState:
-    instance = _instance(rds, identifier)
+    instance = rds_described.instance(rds, identifier)
     if instance is None:
         return RestoreState.GONE
     _refuse_unless_ours(identifier, instance)
@@ -507,7 +470,7 @@ def _instance_removed(rds: RDSClient, identifier: str, **options: Any) -> Restor
 
 
 def _adopt(identifier: str, described: Mapping[str, Any] | None, order: RestoreOrder) -> None:
-    if described is not None and _tags_of(described).get(REHEARSAL_TAG) != order.rehearsal_id:
+    if described is not None and rds_described.tags_of(described).get(REHEARSAL_TAG) != order.rehearsal_id:
         raise Unsafe(
             f"{identifier} in {order.region} exists and was not made by rehearsal {order.rehearsal_id}",
             hint="look who made it and remove it by hand if it should go; then rehearse again",
@@ -515,7 +478,7 @@ def _adopt(identifier: str, described: Mapping[str, Any] | None, order: RestoreO
 
 
 def _refuse_unless_ours(identifier: str, described: Mapping[str, Any]) -> None:
-    if not identifier.startswith(NAME_PREFIX) or REHEARSAL_TAG not in _tags_of(described):
+    if not identifier.startswith(NAME_PREFIX) or REHEARSAL_TAG not in rds_described.tags_of(described):
         raise Unsafe(
             f"{identifier} does not carry both a name that begins with {NAME_PREFIX} and the tag {REHEARSAL_TAG}",
             hint="no rehearsal made it; look who did and remove it by hand if it should go",
@@ -532,7 +495,7 @@ def _leftover(
     kind: Kind, identifier: str, described: Mapping[str, Any], created_at: datetime | None
 ) -> Iterator[Leftover]:
     """What a rehearsal made, if it did; RDS says no time of creation while it is only just creating."""
-    carried = _tags_of(described)
+    carried = rds_described.tags_of(described)
     is_ours = identifier.startswith(NAME_PREFIX) and REHEARSAL_TAG in carried
     if is_ours and created_at is not None:
         yield Leftover(
@@ -546,14 +509,6 @@ def _leftover(
 
 def _member_of(cluster_identifier: str) -> str:
     return f"{cluster_identifier}-1"
-
-
-def _tags_of(described: Mapping[str, Any]) -> dict[str, str]:
-    return {tag["Key"]: tag["Value"] for tag in described.get("TagList", [])}
-
-
-def _written(labels: Mapping[str, str]) -> list[TagTypeDef]:
-    return [{"Key": key, "Value": value} for key, value in labels.items()]
 
 
 if TYPE_CHECKING:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from functions.aws import rds_described
 from functions.aws import recovery_calls_rds as calls
 from functions.aws.clients import Clients
 from functions.aws.permissions import Permission
@@ -182,7 +183,7 @@ class Swap:
     # how RDS is asked
 
     def _described(self, plan: SwapPlan, name: str) -> Mapping[str, Any] | None:
-        look = calls.instance if plan.kind is Kind.DATABASE else calls.cluster
+        look = rds_described.instance if plan.kind is Kind.DATABASE else rds_described.cluster
         return look(self._rds, name)
 
     def _rename(self, plan: SwapPlan, old: str, new: str) -> None:
@@ -193,7 +194,7 @@ class Swap:
 
 
 def _is_restored(described: Mapping[str, Any] | None, plan: SwapPlan) -> bool:
-    return described is not None and calls.tags_of(described).get(RECOVERY_TAG) == plan.recovery_id
+    return described is not None and rds_described.tags_of(described).get(RECOVERY_TAG) == plan.recovery_id
 
 
 def _word(described: Mapping[str, Any]) -> str:

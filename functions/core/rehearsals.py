@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -12,12 +12,16 @@ from functions.core.holds import HeldBy, Hold
 from functions.core.points import Copy, Point, Status
 from functions.core.policies import DatabaseCheck
 from functions.core.resources import Kind, ResourceKey
-from functions.core.restores import Restored
+from functions.core.restores import Restored, RestoreState
 from functions.core.row_counts import Counted
 from functions.core.slots import Slot
 
 TIME_TO_LIVE = timedelta(hours=12)
 """After this long anybody may remove what a rehearsal made, whatever became of its workflow."""
+
+
+SHOWN_WITHIN = timedelta(minutes=2)
+"""EC2 may not show a new volume or proof at once; only after this long is one that it does not show taken for gone."""
 
 
 class Readiness(StrEnum):
@@ -26,6 +30,31 @@ class Readiness(StrEnum):
     READY = "ready"
     NOT_YET = "not yet"
     FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far restored things are together; `failed` are those that ended the wait, `problem` says how."""
+
+    readiness: Readiness
+    problem: str = ""
+    failed: tuple[Restored, ...] = ()
+
+
+def progress_of(restored: Sequence[Restored], *, begun_at: datetime | None, now: datetime) -> Progress:
+    """Ready when everything is available, failed when one is or is gone, or nothing was restored, else not yet.
+
+    What AWS does not show is gone only SHOWN_WITHIN after it was begun.
+    """
+    is_young = begun_at is not None and now - begun_at < SHOWN_WITHIN
+    lost = () if is_young else (RestoreState.GONE,)
+    failed = tuple(one for one in restored if one.state in (RestoreState.FAILED, *lost))
+    if failed or not restored:
+        said = "; ".join(f"{one.id} is {one.state}: {one.message}" for one in failed) or "nothing was restored"
+        return Progress(readiness=Readiness.FAILED, problem=said, failed=failed)
+    if any(one.state is not RestoreState.AVAILABLE for one in restored):
+        return Progress(readiness=Readiness.NOT_YET)
+    return Progress(readiness=Readiness.READY)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

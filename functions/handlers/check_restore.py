@@ -8,19 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from functions.core.evidence import Assertion, Evidence, judge
-from functions.core.rehearsals import Proof, Readiness, Rehearsal
+from functions.core.rehearsals import SHOWN_WITHIN, Proof, Readiness, Rehearsal, progress_of
 from functions.core.resources import Kind
-from functions.core.restores import OF_THE_CONTENT, Restored, RestoreState
+from functions.core.restores import OF_THE_CONTENT, Restored
 from functions.core.snapshots import State
 from functions.handlers import frame
 from functions.handlers.start_restore import order_of
 from functions.handlers.tools import Tools
-
-SHOWN_WITHIN = timedelta(minutes=2)
-"""EC2 may not show a new volume or proof at once; only after this long is one that it does not show taken for gone."""
 
 
 def check_restore(rehearsal: Rehearsal, tools: Tools, now: datetime) -> Rehearsal:
@@ -28,13 +25,11 @@ def check_restore(rehearsal: Rehearsal, tools: Tools, now: datetime) -> Rehearsa
     restores = tools.restores(rehearsal.slot.resource.kind)
     restored = tuple(restores.look(one) for one in rehearsal.restored)
     rehearsal = replace(rehearsal, restored=restored)
-    is_young = rehearsal.started_at is not None and now - rehearsal.started_at < SHOWN_WITHIN
-    lost = () if is_young else (RestoreState.GONE,)
-    failed = [one for one in restored if one.state in (RestoreState.FAILED, *lost)]
-    if failed or not restored:
-        said = "; ".join(f"{one.id} is {one.state}: {one.message}" for one in failed) or "nothing was restored"
-        return replace(rehearsal, readiness=Readiness.FAILED, problem=said, evidence=_of_failure(failed))
-    if any(one.state is not RestoreState.AVAILABLE for one in restored):
+    progress = progress_of(restored, begun_at=rehearsal.started_at, now=now)
+    if progress.readiness is Readiness.FAILED:
+        evidence = _of_failure(progress.failed)
+        return replace(rehearsal, readiness=Readiness.FAILED, problem=progress.problem, evidence=evidence)
+    if progress.readiness is Readiness.NOT_YET:
         return replace(rehearsal, readiness=Readiness.NOT_YET)
     is_warm = all(one.is_warm for one in restored)
     rehearsal = replace(

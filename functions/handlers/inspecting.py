@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 
@@ -78,9 +78,6 @@ class _InTime:
         if frame.now() > self._until:
             raise BudgetSpent("the time for reading is over")
         return self._blocks.read(indexes)
-
-    def written(self) -> Collection[int]:
-        return self._blocks.written()
 
 
 def read_snapshot(wanted: ToRead, blocks: SnapshotBlocks, *, until: datetime, budget_blocks: int) -> Read:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import bisect
 from collections import OrderedDict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -30,10 +30,6 @@ class Blocks(Protocol):
 
         Every block has BLOCK_BYTES bytes; the last of a device that is no multiple of it is filled up with zeros.
         """
-        ...
-
-    def written(self) -> Collection[int]:
-        """The indexes of every block that holds data."""
         ...
 
 
