@@ -12,7 +12,6 @@ from enum import Enum
 
 from functions.aws import (
     blocks,
-    database_checks,
     ebs_volumes,
     ec2_instances,
     executions,
@@ -21,13 +20,14 @@ from functions.aws import (
     metrics,
     rds_clusters,
     rds_databases,
-    recoveries_ebs,
-    recovery_permissions_rds,
     restores_ebs,
     restores_rds,
-    swaps_rds,
 )
+from functions.aws.databases import checks as database_checks
 from functions.aws.permissions import Permission
+from functions.aws.recoveries import ebs as recoveries_ebs
+from functions.aws.recoveries import permissions_rds as recovery_permissions_rds
+from functions.aws.recoveries import swaps_rds
 
 
 class Reach(Enum):

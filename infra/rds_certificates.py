@@ -23,7 +23,7 @@ from infra.errors import CannotSynthesise
 
 SHA256 = "5d01ffe5b64360678a3da252641c2c427f107ad2e1cd074baace1d19b833f386"
 MEMBER = "package/lib/profiles/ca/defaults.js"
-BUNDLE = Path(__file__).parent.parent / "functions" / "aws" / "rds_certificates" / "authorities.pem"
+BUNDLE = Path(__file__).parent.parent / "functions" / "aws" / "databases" / "certificates" / "authorities.pem"
 AS_OF = datetime(2026, 11, 21, tzinfo=UTC)
 """Authorities that ended before are left out."""
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from functions.aws.swaps_rds import Swap, SwapPlan
+from functions.aws.recoveries.swaps_rds import Swap, SwapPlan
 from functions.core.errors import BadMessage, NoRecoveryPoint
 from functions.core.recoveries import ID
 from functions.core.resources import Kind, ResourceKey

@@ -14,9 +14,9 @@ from functions.aws.executions import Executions
 from functions.aws.health import Health
 from functions.aws.inventory import Inventory
 from functions.aws.outbound import Bus, Queue, Topic
-from functions.aws.recoveries_ebs import VolumeRecoveries
-from functions.aws.recoveries_rds import DatabaseRecoveries, newest_restorable
-from functions.aws.recoveries_rds_clusters import ClusterRecoveries
+from functions.aws.recoveries.ebs import VolumeRecoveries
+from functions.aws.recoveries.rds import DatabaseRecoveries, newest_restorable
+from functions.aws.recoveries.rds_clusters import ClusterRecoveries
 from functions.aws.restores_ebs import VolumeRestores
 from functions.aws.restores_rds import ClusterRestores, DatabaseRestores, RehearsalNetwork
 from functions.contracts import settings as contract

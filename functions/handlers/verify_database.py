@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime
 
-from functions.aws.database_checks import ALL_SECONDS, check_database
-from functions.aws.database_lines import Budget
+from functions.aws.databases.checks import ALL_SECONDS, check_database
+from functions.aws.databases.lines import Budget
 from functions.core.evidence import judge
 from functions.core.rehearsals import Rehearsal
 from functions.handlers import frame

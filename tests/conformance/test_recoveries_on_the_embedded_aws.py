@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 
-from functions.aws import recoveries_ebs, recovery_permissions_rds
 from functions.aws.clients import Clients
 from functions.aws.inventory import Inventory
 from functions.aws.permissions import Permission
-from functions.aws.recoveries_ebs import VolumeRecoveries
-from functions.aws.recoveries_rds import DatabaseRecoveries
-from functions.aws.recoveries_rds_clusters import ClusterRecoveries
+from functions.aws.recoveries import ebs as recoveries_ebs
+from functions.aws.recoveries import permissions_rds as recovery_permissions_rds
+from functions.aws.recoveries.ebs import VolumeRecoveries
+from functions.aws.recoveries.rds import DatabaseRecoveries
+from functions.aws.recoveries.rds_clusters import ClusterRecoveries
 from functions.core.errors import NotAllowed
 from functions.core.recoveries import Found, Recoveries, RecoveryOrder, Source
 from functions.core.resources import Kind, ResourceKey

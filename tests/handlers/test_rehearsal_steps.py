@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from functions.aws.blocks import Comparison
-from functions.aws.database_checks import DatabaseEvidence
+from functions.aws.databases.checks import DatabaseEvidence
 from functions.contracts import wire
 from functions.core.block_sets import BlockSet
 from functions.core.evidence import Assertion, Fitness

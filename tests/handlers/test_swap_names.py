@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from functions.aws.swaps_rds import SwapPlan, SwapSeen, SwapState
+from functions.aws.recoveries.swaps_rds import SwapPlan, SwapSeen, SwapState
 from functions.core.errors import BadMessage, NoRecoveryPoint
 from functions.core.resources import Kind
 from functions.core.restores import Restored, RestoreState

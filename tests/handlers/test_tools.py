@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from functions.aws.recoveries_ebs import VolumeRecoveries
-from functions.aws.recoveries_rds import DatabaseRecoveries
-from functions.aws.recoveries_rds_clusters import ClusterRecoveries
+from functions.aws.recoveries.ebs import VolumeRecoveries
+from functions.aws.recoveries.rds import DatabaseRecoveries
+from functions.aws.recoveries.rds_clusters import ClusterRecoveries
 from functions.aws.restores_ebs import VolumeRestores
 from functions.aws.restores_rds import ClusterRestores, DatabaseRestores
 from functions.core.errors import Broken, Refused

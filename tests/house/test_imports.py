@@ -99,12 +99,18 @@ def test_infra_reads_of_functions_the_settings_and_the_declared_permissions_only
     assert {path: names for path, names in misused.items() if names} == {}
 
 
+def is_module(name: str) -> bool:
+    """Whether the dotted name is a module or a package of this repository, and not something in one."""
+    path = ROOT.joinpath(*name.split("."))
+    return path.is_dir() or path.with_suffix(".py").is_file()
+
+
 def uses_beyond_permissions(source: str, names: set[str]) -> set[str]:
     """What is read from modules of functions.aws that does not say PERMISSIONS."""
     tree = ast.parse(source)
     of_aws = {name for name in names if begins(name, "functions.aws") and not begins(name, "functions.aws.permissions")}
-    modules = {name.rpartition(".")[2] for name in of_aws if name.count(".") == 2}
-    taken_out = {name for name in of_aws if name.count(".") > 2 and "PERMISSIONS" not in name.rpartition(".")[2]}
+    modules = {name.rpartition(".")[2] for name in of_aws if is_module(name)}
+    taken_out = {name for name in of_aws if not is_module(name) and "PERMISSIONS" not in name.rpartition(".")[2]}
     called_by = {
         alias.asname or alias.name: alias.name
         for node in ast.walk(tree)
