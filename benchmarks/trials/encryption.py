@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import cache, lru_cache
 from itertools import chain, cycle
+from math import sqrt
 
 import numpy as np
 
@@ -212,8 +213,8 @@ MODES: Mapping[str, Callable[[int], tuple[tuple[int, int], ...]]] = {
 }
 
 
-def attack(night: Night, mode: str, share: float) -> int:
-    """Files that hold this share of the used bytes are encrypted; how many it were.
+def attack(night: Night, mode: str, share: float) -> Sequence[Stored]:
+    """Files that hold this share of the used bytes are encrypted; which ones, as they were.
 
     Whether folder by folder or anywhere, in place or as new files, with which names and times, is drawn anew.
     """
@@ -237,7 +238,7 @@ def attack(night: Night, mode: str, share: float) -> int:
             volume.stored[file.path] = changed
             for at, length in encrypted:
                 volume.touch_file(file, at, length)
-    return len(victims)
+    return [file for file, _ in victims]
 
 
 def _victims(
@@ -262,12 +263,17 @@ def _renamed(path: str, name: str, number: int) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trial:
-    """One night and what was said of it; `mode` is empty when nobody attacked."""
+    """One night and what was said of it; `mode` and `attacked` are empty when nobody attacked."""
 
     profile: str
     mode: str
-    attacked_files: int
+    attacked: Sequence[Stored]
     finding: EncryptionFinding
+
+    @property
+    def hit_only_secrets(self) -> bool:
+        """Whether all that was encrypted had been encrypted before."""
+        return all(file.kind == "secret" for file in self.attacked)
 
 
 @lru_cache(maxsize=4)
@@ -282,12 +288,12 @@ def trial(profile: str, seed: int, *, usual: Shares | None, mode: str = "", shar
     """An ordinary night on a volume of this profile, with an attack on top when a mode is given."""
     draw = np.random.default_rng([seed, 1, *mode.encode()])
     volume = _ordinary_night(profile, seed).copied(draw)
-    attacked_files = attack(Night(volume, profile, draw), mode, share) if mode else 0
+    victims = attack(Night(volume, profile, draw), mode, share) if mode else ()
     file_system = volume.file_system()
     finding = judge_change(
         [file_system], file_system.disk, volume.changed, seed=seed, changed_since=LAST_POINT, usual=usual
     )
-    return Trial(profile=profile, mode=mode, attacked_files=attacked_files, finding=finding)
+    return Trial(profile=profile, mode=mode, attacked=victims, finding=finding)
 
 
 @cache
@@ -318,35 +324,51 @@ def noticed_percent(trials: Iterable[Trial]) -> float:
     return 100 * sum(said) / len(said) if said else 0.0
 
 
-def measure(*, trials: int, seed: int) -> list[dict[str, object]]:
-    """The bars: `trials` attacks of each mode on 1 % of the bytes, and 10 ordinary nights for every 3 of them.
+def interval_percent(percent: float, trials: int) -> tuple[float, float]:
+    """Wilson's 95 % interval of a share that was measured in so many trials."""
+    if not trials:
+        return 0.0, 100.0
+    share, spread = percent / 100, 1.96**2 / trials
+    middle, half = share + spread / 2, sqrt(share * (1 - share) * spread + spread**2 / 4)
+    return max(0.0, 100 * (middle - half) / (1 + spread)), min(100.0, 100 * (middle + half) / (1 + spread))
 
-    Attacks that were caught in the act at their first or second file are counted apart and held to no bar: one or two
-    damaged files are not mass encryption, unless they are large. Units: about a quarter of a second of computing for
-    each night and each attack.
+
+def measure(*, trials: int, seed: int) -> list[dict[str, object]]:
+    """The bars: `trials` attacks of each mode on 1 % of the bytes, and 10 ordinary nights for each of them.
+
+    Attacks on one or two large files are counted apart and held to no bar, because some of these hit nothing but what
+    was encrypted before, which shows in no sample. Units: about a quarter of a second of computing for each night and
+    each attack.
     """
-    nights = quiet(nights=-(-trials * 10 // 3), seed=seed)
+    nights = quiet(nights=10 * trials, seed=seed)
     attacks = attacked(share=0.01, trials=trials, seed=seed)
     most = max(one.finding.sampled_blocks for one in chain(nights, *attacks.values()))
     alarms = noticed_percent(nights)
     return [
         *(_noticed(mode, of_mode) for mode, of_mode in attacks.items()),
-        _bar("ordinary nights called mass encryption", alarms, 0.1, alarms <= 0.1, f"% of {len(nights)} nights"),
+        _bar("ordinary nights called mass encryption", alarms, 0.1, alarms <= 0.1, _of(alarms, nights, "nights")),
         _bar("blocks sampled at most", most, BUDGET_BLOCKS, most <= BUDGET_BLOCKS, "blocks of 512 KiB"),
     ]
 
 
 def _noticed(mode: str, trials: Sequence[Trial]) -> dict[str, object]:
-    mass = [one for one in trials if one.attacked_files >= FEWEST_FILES]
-    few = [one for one in trials if one.attacked_files < FEWEST_FILES]
+    mass = [one for one in trials if len(one.attacked) >= FEWEST_FILES]
+    few = [one for one in trials if len(one.attacked) < FEWEST_FILES]
+    secrets = sum(one.hit_only_secrets for one in few)
     value = noticed_percent(mass)
     return _bar(
         f"mass encryption of files that hold 1 % of the bytes, {mode}: noticed",
         value,
         99.0,
         value >= 99.0,
-        f"% of {len(mass)} attacks; of {len(few)} on fewer than {FEWEST_FILES} files {noticed_percent(few):.0f} %",
+        f"{_of(value, mass, 'attacks')}; on one or two files {noticed_percent(few):.0f} % of {len(few)}, "
+        f"of which {secrets} hit only what was encrypted before",
     )
+
+
+def _of(percent: float, trials: Sequence[Trial], what: str) -> str:
+    low, high = interval_percent(percent, len(trials))
+    return f"% of {len(trials)} {what} (95 % interval {low:.2f} to {high:.2f})"
 
 
 def _bar(name: str, value: float, bar: float, holds: bool, unit: str) -> dict[str, object]:

@@ -138,8 +138,11 @@ class Stored:
 
     def content(self, offset: int, length: int) -> bytes:
         """The bytes of the file there."""
-        plain = bytearray(_cut(BODIES.get(self.kind, self.kind), self.seed, offset, length))
+        body = _cut(BODIES.get(self.kind, self.kind), self.seed, offset, length)
         head = HEADS.get(self.kind, b"")
+        if offset >= len(head) and not self.encrypted:
+            return body
+        plain = bytearray(body)
         if offset < len(head):
             plain[: len(head) - offset] = head[offset : offset + length]
         for begin, span in self.encrypted:

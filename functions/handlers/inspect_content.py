@@ -93,7 +93,7 @@ def _usual(source_id: str, rehearsal: Rehearsal, tools: Tools) -> Shares | None:
         for content in one.contents
     ]
     return Shares.highest(
-        Shares(**content.change_shares)
+        Shares.remembered(content.change_shares)
         for content in past
         if content.source_id == source_id and content.change_shares is not None
     )

@@ -14,7 +14,9 @@ import numpy as np
 import pytest
 
 from functions.core.evidence import Fitness, judge
+from functions.inspection.change import places
 from functions.inspection.change.judgement import EncryptionFinding, Shares, Tally, chance_of, decide, judge_change
+from functions.inspection.change.places import UnchangedFiles
 from functions.inspection.devices import BLOCK_BYTES, BudgetSpent, Device, SnapshotDevice, partition
 from functions.inspection.file_systems import Extent, File
 from functions.inspection.findings import Findings
@@ -27,9 +29,9 @@ QUIET = Shares()
 class MemoryBlocks:
     """The blocks of a disk that is a string of bytes behind an empty first part."""
 
-    def __init__(self, content: bytearray, begin: int) -> None:
+    def __init__(self, content: bytearray, begin: int, size_bytes: int) -> None:
         self._content, self._begin = content, begin
-        self.size_bytes = 64 * 1024 * KIB
+        self.size_bytes = size_bytes
         self.read_indexes: set[int] = set()
 
     def written(self) -> range:
@@ -52,14 +54,25 @@ class Disk:
     kind = "memory"
     needs_replay = False
 
-    def __init__(self, *, begin: int = BLOCK_BYTES, budget_blocks: int = 4_000) -> None:
+    def __init__(
+        self, *, begin: int = BLOCK_BYTES, budget_blocks: int = 4_000, size_bytes: int = 64 * 1024 * KIB
+    ) -> None:
         self._content = bytearray()
         self._files: list[File] = []
         self.findings = Findings()
-        self.blocks = MemoryBlocks(self._content, begin)
+        self.blocks = MemoryBlocks(self._content, begin, size_bytes)
         self.disk = SnapshotDevice(self.blocks, budget_blocks=budget_blocks)
         self.device: Device = partition(self.disk, begin, self.blocks.size_bytes - begin)
         self.files_before_budget_is_spent: int | None = None
+        self._settled_blocks = 0
+
+    def settle(self) -> None:
+        """What was added until now did not change since the earlier point."""
+        self._content += bytes(-len(self._content) % BLOCK_BYTES)
+        self._settled_blocks = len(self._content) // BLOCK_BYTES
+
+    def changed(self) -> range:
+        return self.blocks.written()[self._settled_blocks :]
 
     def add(
         self,
@@ -141,7 +154,7 @@ def judged(disk: Disk, *, usual: Shares | None = QUIET, budget_blocks: int = 256
     return judge_change(
         [disk],
         disk.disk,
-        disk.blocks.written(),
+        disk.changed(),
         seed=seed,
         changed_since=POINT,
         usual=usual,
@@ -229,6 +242,32 @@ def test_one_large_file_that_was_encrypted_is_enough():
     assert found.unexplained_bytes > 6 * 1024 * KIB
 
 
+def test_one_large_file_of_which_only_the_first_4_kib_were_encrypted_is_enough():
+    disk = Disk()
+    office(disk)
+    disk.add("/backup/all.tar.gz", encrypted(4096, 1) + packed(2 * 1024 * KIB, 1))
+    found = judged(disk)
+    assert found.suspicion is True
+    assert found.contradicted_files == 1
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_the_beginning_of_a_large_file_is_looked_at_however_many_small_ones_there_are(seed: int):
+    disk = Disk()
+    for number in range(800):
+        disk.add(f"/srv/{number}.txt", text(20_000, number))
+    disk.add("/srv/machine.vmdk", encrypted(4096, 1) + text(12 * 1024 * KIB, 1))
+    assert judged(disk, budget_blocks=20, seed=seed).contradicted_files == 1
+
+
+def test_a_large_file_of_random_bytes_is_a_suspicion_under_a_name_that_promises_nothing():
+    disk = Disk()
+    office(disk)
+    disk.add("/srv/0000002A.xyz", encrypted(4 * 1024 * KIB, 1))
+    assert judged(disk, usual=QUIET).suspicion is True
+    assert judged(disk, usual=None).suspicion is None
+
+
 def test_one_small_file_that_was_encrypted_is_not_mass_encryption():
     disk = Disk()
     office(disk)
@@ -273,6 +312,90 @@ def test_many_files_of_random_bytes_are_usual_for_a_volume_that_has_them_every_n
     many_secrets(today)
     usual = Shares.highest([judged(before, usual=None).shares])
     assert judged(today, usual=usual).suspicion is False
+
+
+def repository(disk: Disk, numbers: range) -> None:
+    """Encrypted backups, spread over folders as programs do it that keep very many."""
+    for number in numbers:
+        disk.add(f"/backup/data/{number % 7:02x}/{number * 7_919:012x}", encrypted(60_000, number))
+
+
+def test_random_files_beside_unchanged_ones_that_look_the_same_are_custom():
+    disk = Disk()
+    repository(disk, range(40))
+    disk.settle()
+    office(disk)
+    repository(disk, range(40, 80))
+    found = judged(disk, usual=None)
+    assert found.suspicion is False
+    assert found.unexplained_files == 0
+    assert found.shares.unexplained_bytes == 0.0
+
+
+def test_what_is_customary_is_remembered_for_nights_that_leave_no_unchanged_file_beside_it():
+    before, today = Disk(), Disk()
+    repository(before, range(40))
+    before.settle()
+    for disk in (before, today):
+        office(disk)
+        repository(disk, range(40, 60))
+    habit = judged(before, usual=QUIET).shares
+    assert judged(today, usual=QUIET).suspicion is True
+    assert judged(today, usual=replace(habit, unexplained_bytes=0.5)).suspicion is False
+
+
+def test_the_custom_of_one_ending_excuses_no_other():
+    disk = Disk()
+    repository(disk, range(40))
+    disk.settle()
+    office(disk)
+    for number in range(40):
+        disk.add(f"/backup/data/{number % 7:02x}/{number:08X}.xyz", encrypted(60_000, number))
+    assert judged(disk).suspicion is True
+
+
+def test_the_custom_of_one_place_excuses_no_other():
+    disk = Disk()
+    repository(disk, range(40))
+    disk.settle()
+    office(disk)
+    for number in range(40):
+        disk.add(f"/home/mail/{number % 7:02x}/{number:012x}", encrypted(60_000, number))
+    assert judged(disk).suspicion is True
+
+
+def test_a_victim_of_an_earlier_night_makes_no_custom():
+    disk = Disk()
+    for number in range(5):
+        disk.add(f"/srv/a/{number}.docx", encrypted(30_000, 1) if number == 3 else packed(30_000, number))
+    disk.settle()
+    for number in range(5, 10):
+        disk.add(f"/srv/a/{number}.docx", encrypted(30_000, number))
+    assert judged(disk).contradicted_files == 5
+
+
+def test_the_unchanged_blocks_that_show_a_custom_count_against_the_budget():
+    disk = Disk()
+    for place in range(30):
+        for number in range(4):
+            disk.add(f"/place/{place}/{number}/key", encrypted(200 * KIB, number))
+    disk.settle()
+    for place in range(30):
+        disk.add(f"/place/{place}/9/key", encrypted(60_000, place))
+    found = judged(disk, budget_blocks=16)
+    assert found.sampled_blocks == len(disk.blocks.read_indexes) <= 16
+    assert disk.blocks.read_indexes - set(disk.changed())
+
+
+def test_of_very_many_unchanged_files_an_even_part_is_remembered(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(places, "MOST_UNCHANGED", 100)
+    files = UnchangedFiles()
+    for number in range(10_000):
+        files.add(f"/srv/{number:05}.txt", number * 4096, 4096)
+    assert 50 <= len(files.paths) == len(files.starts) == len(files.lengths) <= 101
+    nearest = [files.paths[number] for number in files.beside("/srv/05000.txt", 4)]
+    assert len(nearest) == 4
+    assert all("/srv/04200.txt" < path < "/srv/05800.txt" for path in nearest)
 
 
 def test_no_earlier_point_is_no_habit():
@@ -332,10 +455,43 @@ def test_a_walk_that_ends_early_can_still_find_the_attack():
     assert judged(disk).suspicion is True
 
 
+def test_a_file_is_not_called_large_because_the_walk_ended_before_the_others():
+    disk = Disk(size_bytes=1024 * 1024 * KIB)
+    office(disk)
+    disk.add("/srv/machine.vmdk", encrypted(2 * 1024 * KIB, 1))
+    disk.files_before_budget_is_spent = 121
+    found = judged(disk)
+    assert found.contradicted_files == 1
+    assert found.suspicion is None
+
+
+def test_extents_of_absurd_sums_do_not_overflow():
+    disk = Disk(size_bytes=2**55)
+    office(disk)
+    whole = Extent(0, 0, disk.blocks.size_bytes - BLOCK_BYTES)
+    for number in range(3):
+        disk.inject(
+            File(path=f"/{number}", id=900 + number, size_bytes=2**62, modified_at=POINT, extents=(whole,) * 1_000)
+        )
+    assert judged(disk).suspicion is False
+
+
 def test_a_device_without_budget_decides_nothing():
     disk = Disk(budget_blocks=0)
     office(disk)
     assert judged(disk).suspicion is None
+
+
+def test_what_was_found_suspicious_leads_to_what_has_its_traits():
+    """Crowded blocks of ordinary files in the same folder must not come first."""
+    disk = Disk(size_bytes=192 * 1024 * KIB)
+    for number in np.random.default_rng(4).permutation(200).tolist():
+        if number % 10:
+            for part in range(8):
+                disk.add(f"/srv/{number}-{part}.txt", text(64 * KIB, part))
+        else:
+            disk.add(f"/srv/{number:08X}.xyz", encrypted(512 * KIB, number))
+    assert judged(disk, budget_blocks=60, seed=2).unexplained_files >= 10
 
 
 def test_no_more_blocks_are_read_than_the_budget_says():
@@ -343,7 +499,7 @@ def test_no_more_blocks_are_read_than_the_budget_says():
     for number in range(40):
         disk.add(f"/srv/{number}.tar.gz", packed(400 * KIB, number))
     found = judged(disk, budget_blocks=16)
-    assert found.sampled_blocks == len(disk.blocks.read_indexes) == 16
+    assert 12 < found.sampled_blocks == len(disk.blocks.read_indexes) <= 16
 
 
 def test_the_same_seed_draws_the_same_sample():
@@ -437,10 +593,32 @@ def test_the_chance_of_so_many_is_that_of_the_binomial_distribution(
     assert chance_of(found, among, ordinary) == pytest.approx(chance)
 
 
-def test_two_contradicted_files_are_too_few_unless_they_are_large():
-    few = Tally(files=500, contradicted_files=2, unexplained_files=2)
+def test_two_contradicted_files_are_too_few_when_every_file_was_judged():
+    assert decide(Tally(files=500, contradicted_files=2, unexplained_files=2), QUIET)[0] is False
+
+
+def test_two_contradicted_files_are_enough_when_only_half_of_the_files_were_judged():
+    few = Tally(files=500, contradicted_files=2, unexplained_files=2, judged_share=0.5)
+    assert decide(few, QUIET)[0] is True
+
+
+def test_one_contradicted_file_is_too_few_however_little_was_judged():
+    few = Tally(files=5, contradicted_files=1, unexplained_files=1, judged_share=0.01)
     assert decide(few, QUIET)[0] is False
-    assert decide(replace(few, contradicted_size_share=0.02), QUIET)[0] is True
+
+
+def test_one_large_contradicted_file_is_enough_among_few_large_ones_and_an_accident_among_very_many():
+    one = Tally(files=500, contradicted_files=1, unexplained_files=1, contradicted_large=1, large=50)
+    assert decide(one, QUIET)[0] is True
+    assert decide(replace(one, large=200), QUIET)[0] is False
+
+
+def test_unexplained_bytes_are_held_to_what_is_usual_for_the_volume():
+    tally = Tally(files=500, unexplained_files=1, unexplained_bytes=0.02)
+    assert decide(tally, QUIET)[0] is True
+    assert decide(tally, Shares(unexplained_bytes=0.015))[0] is False
+    assert decide(tally, None)[0] is None
+    assert decide(replace(tally, unexplained_bytes=0.004), QUIET)[0] is False
 
 
 def test_a_volume_that_usually_contradicts_itself_is_held_to_its_habit():
@@ -452,3 +630,9 @@ def test_a_volume_that_usually_contradicts_itself_is_held_to_its_habit():
 
 def test_one_contradicted_file_of_a_quiet_night_makes_no_habit():
     assert Tally(starts=2, contradicted_starts=1).shares.contradicted_files <= 0.005
+
+
+def test_shares_that_an_older_version_wrote_excuse_less_and_break_nothing() -> None:
+    written = {"unexplained_files": 0.25, "contradicted_content": 0.5}
+    assert Shares.remembered(written) == Shares(unexplained_files=0.25)
+    assert Shares.remembered({}) == Shares()

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from functions.inspection.change.places import UnchangedFiles
 from functions.inspection.devices import BLOCK_BYTES, BudgetSpent, OutOfRange
-from functions.inspection.file_systems import Extent, File, FileSystem
+from functions.inspection.file_systems import File, FileSystem
 
 MOST_FILES = 2_000_000
 """Of files that lie in changed blocks, so many are looked at; the map says when there were more."""
@@ -37,15 +38,18 @@ class Stretch:
 class ChangedFiles:
     """The files of which at least one stretch lies in a changed block, numbered from 0.
 
-    `sizes` are in bytes. `starts` says where on the disk a file's first byte lies, -1 for a hole and for a further
-    name of a file that has a number already; `start_lengths` how many bytes follow it there in one piece. `modified`
-    is a timestamp, NaN when the file system has none that makes sense. The stretches are those in changed blocks,
-    ascending by place. `unreadable` counts changed files whose content is compressed or encrypted by the file system
-    itself; `is_whole` is False when not every file could be walked to.
+    `held_bytes` is what a file has on the disk, and `all_held_bytes` what all files together have, changed or not; it
+    is the size of the file systems when not every file could be walked to.
+    `starts` says where on the disk a file's first byte lies, -1 for a hole and for a further name of a file that has a
+    number already; `start_lengths` how many bytes follow it there in one piece. `modified` is a timestamp, NaN when the
+    file system has none that makes sense. The stretches are those in changed blocks, ascending by place. `unreadable`
+    counts changed files whose content is compressed or encrypted by the file system itself; `is_whole` is False when
+    not every file could be walked to. `unchanged` are files that begin in a block that did not change.
     """
 
     paths: Sequence[str]
-    sizes: NDArray[np.int64]
+    held_bytes: NDArray[np.int64]
+    all_held_bytes: int
     starts: NDArray[np.int64]
     start_lengths: NDArray[np.int64]
     modified: NDArray[np.float64]
@@ -55,6 +59,7 @@ class ChangedFiles:
     stretch_lengths: NDArray[np.int64]
     unreadable: int
     is_whole: bool
+    unchanged: UnchangedFiles
 
     def stretches_in(self, block: int) -> Iterator[Stretch]:
         """The stretches of files in a changed block, cut to it, ascending by place."""
@@ -84,34 +89,40 @@ class _Gathered:
 
     changed: bytes
     paths: list[str] = field(default_factory=list[str])
-    sizes: array[int] = field(default_factory=lambda: array("q"))
+    held: array[int] = field(default_factory=lambda: array("q"))
     starts: array[int] = field(default_factory=lambda: array("q"))
     modified: array[float] = field(default_factory=lambda: array("d"))
     stretches: array[int] = field(default_factory=lambda: array("q"))
     unreadable: int = 0
+    everything: array[int] = field(default_factory=lambda: array("q"))
+    unchanged: UnchangedFiles = field(default_factory=UnchangedFiles)
 
     def add(self, file: File, file_system: FileSystem) -> None:
         """The file is kept when any of its stretches lies in a changed block."""
-        touched = [one for extent in file.extents for one in self._changed_of(extent, file, file_system)]
-        if not touched:
-            return
-        if file.why_not:
-            self.unreadable += 1
-            return
-        for at, length, offset in touched:
-            self.stretches.extend((at, length, len(self.paths), offset))
-        self.paths.append(file.path)
-        self.sizes.append(min(file.size_bytes, FARTHEST_BYTES))
-        self.starts.extend(_start_of(file, file_system))
-        self.modified.append(file.modified_at.timestamp() if file.modified_at else float("nan"))
+        number, first_stretch = len(self.paths), len(self.stretches)
+        start, start_length, held = -1, 0, 0
+        for at, length, offset in _on_disk(file, file_system):
+            held += length
+            if offset == 0:
+                start, start_length = at, length
+            if self._is_changed(at, length):
+                if file.why_not:
+                    self.unreadable += 1
+                    return
+                self.stretches.extend((at, length, number, offset))
+        held = min(held, FARTHEST_BYTES)
+        self.everything.extend((start, held))
+        if len(self.stretches) > first_stretch:
+            self.paths.append(file.path)
+            self.held.append(held)
+            self.starts.extend((start, start_length))
+            self.modified.append(file.modified_at.timestamp() if file.modified_at else float("nan"))
+        elif start >= 0 and not file.why_not:
+            self.unchanged.add(file.path, start, start_length)
 
-    def _changed_of(self, extent: Extent, file: File, file_system: FileSystem) -> Iterator[tuple[int, int, int]]:
-        offset = extent.offset
-        for at, length in _on_disk(extent, file, file_system):
-            # One byte for each block: searched like this, a million extents take a second.
-            if self.changed.find(1, at // BLOCK_BYTES, (at + length - 1) // BLOCK_BYTES + 1) >= 0:
-                yield at, length, offset
-            offset += length
+    def _is_changed(self, at: int, length: int) -> bool:
+        # One byte for each block: searched like this, a million extents take a second.
+        return self.changed.find(1, at // BLOCK_BYTES, (at + length - 1) // BLOCK_BYTES + 1) >= 0
 
 
 def map_changes(file_systems: Sequence[FileSystem], changed: NDArray[np.int64]) -> ChangedFiles:
@@ -132,18 +143,23 @@ def map_changes(file_systems: Sequence[FileSystem], changed: NDArray[np.int64]) 
                 gathered.add(file, file_system)
         except BudgetSpent:
             is_whole = False
-    return _packed(gathered, is_whole=is_whole)
+    return _packed(gathered, is_whole=is_whole, size_bytes=sum(one.device.size_bytes for one in file_systems))
 
 
-def _packed(gathered: _Gathered, *, is_whole: bool) -> ChangedFiles:
+def _packed(gathered: _Gathered, *, is_whole: bool, size_bytes: int) -> ChangedFiles:
     starts = np.array(gathered.starts, np.int64).reshape(-1, 2)
     owners = _first_names(starts[:, 0])
     stretches = np.array(gathered.stretches, np.int64).reshape(-1, 4)
     stretches[:, 2] = owners[stretches[:, 2]]
     stretches = np.unique(stretches, axis=0)
+    everything = np.array(gathered.everything, np.int64).reshape(-1, 2)
+    is_first = _first_names(everything[:, 0]) == np.arange(len(everything))
+    # Summed by Python, where a hostile sum does not overflow.
+    all_held_bytes = sum(everything[is_first, 1].tolist()) if is_whole else size_bytes
     return ChangedFiles(
         paths=gathered.paths,
-        sizes=np.array(gathered.sizes, np.int64),
+        held_bytes=np.array(gathered.held, np.int64),
+        all_held_bytes=all_held_bytes,
         starts=np.where(owners == np.arange(len(owners)), starts[:, 0], -1),
         start_lengths=starts[:, 1],
         modified=np.array(gathered.modified, np.float64),
@@ -153,6 +169,7 @@ def _packed(gathered: _Gathered, *, is_whole: bool) -> ChangedFiles:
         stretch_offsets=stretches[:, 3],
         unreadable=gathered.unreadable,
         is_whole=is_whole,
+        unchanged=gathered.unchanged,
     )
 
 
@@ -162,19 +179,19 @@ def _first_names(starts: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.where(starts < 0, np.arange(len(starts)), first[same])
 
 
-def _start_of(file: File, file_system: FileSystem) -> tuple[int, int]:
-    first = min(file.extents, key=lambda extent: extent.offset)
-    places = _on_disk(first, file, file_system) if first.offset == 0 else ()
-    return places[0] if places else (-1, 0)
-
-
-def _on_disk(extent: Extent, file: File, file_system: FileSystem) -> Sequence[tuple[int, int]]:
-    # What an extent holds behind the end of its file is nobody's content.
-    length = min(extent.length, file.size_bytes - extent.offset)
-    is_possible = 0 <= extent.offset < FARTHEST_BYTES and 0 <= extent.at <= file_system.device.size_bytes - length
-    if length <= 0 or not is_possible:
-        return ()
-    try:
-        return file_system.device.on_disk(extent.at, length)
-    except OutOfRange:  # the verification of the file system has said so already
-        return ()
+def _on_disk(file: File, file_system: FileSystem) -> Iterator[tuple[int, int, int]]:
+    """Place on the disk, length and offset in the file of each stretch of its content."""
+    for extent in file.extents:
+        # What an extent holds behind the end of its file is nobody's content.
+        length = min(extent.length, file.size_bytes - extent.offset)
+        is_possible = 0 <= extent.offset < FARTHEST_BYTES and 0 <= extent.at <= file_system.device.size_bytes - length
+        if length <= 0 or not is_possible:
+            continue
+        offset = extent.offset
+        try:
+            stretches = file_system.device.on_disk(extent.at, length)
+        except OutOfRange:  # the verification of the file system has said so already
+            continue
+        for at, taken in stretches:
+            yield at, taken, offset
+            offset += taken

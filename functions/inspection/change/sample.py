@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from functions.inspection.change.files import ChangedFiles, Stretch
+from functions.inspection.change.places import Place, folder_and_ending
 from functions.inspection.change.randomness import LEAST_BYTES, PIECE_BYTES, Look
 from functions.inspection.change.seen_files import Seen, Standing
 from functions.inspection.devices import BLOCK_BYTES, BudgetSpent, SnapshotDevice
@@ -22,13 +24,21 @@ PIECES_BEHIND = 12
 ROUND_BLOCKS = 16
 """Blocks fetched together; few, because what they show decides whether beginnings elsewhere must be read."""
 
+FOR_BEGINNINGS = 0.5
 FOR_CONTENT = 0.25
 FOR_SUSPICION = 0.125
-"""Shares of the budget: half is for beginnings, a quarter for content, an eighth for what lies near a suspicion, and
-the rest for more content, with the beginnings of files whose content looks random."""
+FOR_CUSTOMS = 0.0625
+"""Shares of the budget: for beginnings, for content, for what lies near a suspicion, and twice for unchanged files
+beside suspicious ones; the rest is for more content, with the beginnings of files whose content looks random."""
+
+NEIGHBOURS = 4
+"""Of a place with suspicious files, so many unchanged ones are looked at. Half of them make a custom: one alone may be
+the victim of an earlier night."""
 
 UNTOUCHED_WEIGHT = 0.25
 """How much a file counts whose time of change is older than the earlier point. Not nothing: times can be set."""
+
+SUSPICIOUS = frozenset({Standing.UNEXPLAINED, Standing.CONTRADICTED})
 
 BURST_SECONDS = 600.0
 """Files changed within so many seconds of a suspicious one may have been changed by the same hand."""
@@ -41,6 +51,8 @@ class ChangeSample:
     `starts`: files that begin in blocks which were drawn by lot, `touched` those of them that were changed since the
     earlier point, as far as their times say. `content`: for each block that was drawn by its size alone, how many of
     its pieces were judged and how many of them are random, by file; so their shares stand for the whole change.
+    `begun_files`: how many files begin in any changed block. `customs`: of the places where something looked
+    suspicious, whether unchanged files there look the same.
     """
 
     paths: Sequence[str]
@@ -48,11 +60,22 @@ class ChangeSample:
     starts: set[int] = field(default_factory=set[int])
     touched: set[int] = field(default_factory=set[int])
     content: list[tuple[int, dict[int, int]]] = field(default_factory=list[tuple[int, dict[int, int]]])
+    begun_files: int = 0
+    customs: dict[Place, bool] = field(default_factory=dict[Place, bool])
     sampled_blocks: int = 0
 
     def standing(self, file: int) -> Standing:
         """What is thought of the file."""
-        return self.seen[file].standing(self.paths[file]) if file in self.seen else Standing.UNJUDGED
+        if file not in self.seen:
+            return Standing.UNJUDGED
+        standing = self.seen[file].standing(self.paths[file])
+        if standing in SUSPICIOUS and self.customs.get(Place.of(self.paths[file])):
+            return Standing.CUSTOMARY
+        return standing
+
+    def suspicious(self) -> Sequence[int]:
+        """The files that look encrypted without a known reason."""
+        return [file for file in self.seen if self.standing(file) in SUSPICIOUS]
 
 
 def take_sample(
@@ -73,22 +96,30 @@ def take_sample(
     beginnings = _Beginnings.of(files, changed, changed_since)
     content = _evenly(files.blocks_with_content(changed), budget_blocks, draw)
     first = int(budget_blocks * FOR_CONTENT)
+    kept_back = int(budget_blocks * FOR_CUSTOMS)
     try:
-        reading.read_beginnings(beginnings.drawn(budget_blocks // 2, draw))
+        reading.budget_blocks = budget_blocks - kept_back
+        reading.read_beginnings(beginnings.drawn(int(budget_blocks * FOR_BEGINNINGS), draw))
         reading.read_content(content[:first])
+        reading.learn_customs(kept_back)
         reading.follow(beginnings, int(budget_blocks * FOR_SUSPICION))
         reading.read_content(content[first:])
+        reading.budget_blocks = budget_blocks
+        reading.learn_customs(kept_back)
+        reading.follow(beginnings, kept_back)
     except BudgetSpent:
         pass  # what was read until then is the sample
     sample = reading.sample
+    sample.begun_files = len(beginnings.files)
     sample.touched = {file for file in sample.starts if not files.modified[file] < (changed_since or 0.0)}
     return sample
 
 
 def _evenly(blocks: NDArray[np.int64], wanted: int, draw: np.random.Generator) -> NDArray[np.int64]:
-    """Blocks at even distances from a random place, so that no region is missed; in an order that may be cut off."""
+    """One block drawn from each of so many equal stretches, so that no region is missed and no period is met; in an
+    order that may be cut off."""
     if len(blocks) > wanted:
-        blocks = blocks[((np.arange(wanted) + draw.random()) * len(blocks) / wanted).astype(np.int64)]
+        blocks = blocks[((np.arange(wanted) + draw.random(wanted)) * len(blocks) / wanted).astype(np.int64)]
     return draw.permutation(blocks)
 
 
@@ -100,6 +131,7 @@ class _Beginnings:
     files: NDArray[np.int64]
     owners: NDArray[np.int64]
     weights: NDArray[np.float64]
+    held_bytes: NDArray[np.int64]
 
     @classmethod
     def of(cls, files: ChangedFiles, changed: NDArray[np.int64], since: float | None) -> _Beginnings:
@@ -110,20 +142,23 @@ class _Beginnings:
         if since is not None:
             weights[files.modified < since] = UNTOUCHED_WEIGHT
         blocks, owners = np.unique(begun_in[judged], return_inverse=True)
-        return cls(blocks, np.flatnonzero(judged), owners, weights[judged])
+        return cls(blocks, np.flatnonzero(judged), owners, weights[judged], files.held_bytes[judged])
 
     def drawn(self, wanted: int, draw: np.random.Generator) -> NDArray[np.int64]:
-        """So many of the blocks, at even distances: the more changed files begin in one, the likelier."""
+        """So many of the blocks, at even distances: the more changed files begin in one, and the larger these are, the
+        likelier. Half by number and half by size, because an attack is many files or many bytes."""
         if len(self.blocks) <= wanted:
             return self.blocks
-        # The square root, so that one block full of small files does not push out many with one large file each.
-        edges = np.cumsum(np.sqrt(np.bincount(self.owners, weights=self.weights)))
+        # The square root, so that one block full of small files does not push out many with one file each.
+        by_number = np.sqrt(np.bincount(self.owners, weights=self.weights))
+        by_size = np.bincount(self.owners, weights=self.held_bytes)
+        edges = np.cumsum(by_number / by_number.sum() + by_size / by_size.sum())
         places: NDArray[np.float64] = (np.arange(wanted) + draw.random()) * float(edges[-1]) / wanted
         return self.blocks[np.unique(np.searchsorted(edges[:-1], places, side="right"))]
 
-    def ranked(self, score: Callable[[int], float]) -> NDArray[np.int64]:
-        """The blocks whose files score at all, those of the highest sum first."""
-        sums = np.bincount(self.owners, weights=[score(file) for file in self.files.tolist()])
+    def ranked(self, chance: Callable[[int], float]) -> NDArray[np.int64]:
+        """The blocks with files that have any chance, those of the highest sum first."""
+        sums = np.bincount(self.owners, weights=[chance(file) for file in self.files.tolist()])
         order = np.argsort(-sums, kind="stable")
         return self.blocks[order[sums[order] > 0]]
 
@@ -135,7 +170,7 @@ class _Reading:
         self, files: ChangedFiles, device: SnapshotDevice, budget_blocks: int, draw: np.random.Generator
     ) -> None:
         self._files, self._device, self._draw = files, device, draw
-        self._budget_blocks = budget_blocks
+        self.budget_blocks = budget_blocks
         self._read: set[int] = set()
         self._begun = np.argsort(files.starts, kind="stable")
         self._begun_at = files.starts[self._begun]
@@ -163,13 +198,41 @@ class _Reading:
             self.sample.content.append((len(pieces), random))
 
     def follow(self, beginnings: _Beginnings, wanted: int) -> None:
-        """If anything is suspicious yet, blocks in which files begin that are likest to it were looked at."""
-        near = _Near.of(self.sample, self._files)
-        if not near.folders:
+        """If anything is suspicious yet, the blocks were looked at that promise the most files like it."""
+        traits = _Traits.of(self.sample, self._files)
+        if traits is None:
             return
-        ranked = [block for block in beginnings.ranked(near.score).tolist() if block not in self._read]
+        ranked = [block for block in beginnings.ranked(traits.chance).tolist() if block not in self._read]
         for block in self._fetched(np.array(ranked[:wanted], np.int64)):
             self._look_at_heads(block)
+
+    def learn_customs(self, wanted: int) -> None:
+        """Of so many places with suspicious files, those with the largest first, unchanged files were looked at, in
+        about so many blocks."""
+        first_of: dict[Place, int] = {}
+        for file in sorted(self.sample.suspicious(), key=lambda file: -self._files.held_bytes[file]):
+            first_of.setdefault(Place.of(self._files.paths[file]), file)
+        until = len(self._read) + wanted
+        unknown = [place for place in first_of if place not in self.sample.customs]
+        for place in unknown[:wanted]:
+            if len(self._read) < until:
+                looks = list(self._look_beside(first_of[place]))
+                self.sample.customs[place] = 2 * sum(looks) >= len(looks) > 0
+
+    def _look_beside(self, file: int) -> Iterator[bool]:
+        """Of the unchanged files beside this one, whether each would be suspicious as well."""
+        unchanged = self._files.unchanged
+        near = {number: unchanged.starts[number] for number in unchanged.beside(self._files.paths[file], NEIGHBOURS)}
+        fetched = set(self._fetched(np.unique(np.array([start // BLOCK_BYTES for start in near.values()], np.int64))))
+        for number, start in near.items():
+            block, inside = divmod(start, BLOCK_BYTES)
+            if block in fetched:
+                seen = Seen()
+                end = min(inside + min(PIECE_BYTES, unchanged.lengths[number]), BLOCK_BYTES)
+                seen.add(0, self._content(block)[inside:end])
+                standing = seen.standing(unchanged.paths[number])
+                if standing is not Standing.UNJUDGED:
+                    yield standing in SUSPICIOUS
 
     def _fetched(self, blocks: NDArray[np.int64]) -> Iterator[int]:
         """Those of the blocks that the budget allows, each round of them fetched together."""
@@ -179,7 +242,7 @@ class _Reading:
             yield from ahead
 
     def _may_read(self, block: int) -> bool:
-        if block not in self._read and len(self._read) < self._budget_blocks:
+        if block not in self._read and len(self._read) < self.budget_blocks:
             self._read.add(block)
             self.sample.sampled_blocks += 1
         return block in self._read
@@ -238,41 +301,35 @@ def _piece(stretch: Stretch, number: int) -> Stretch:
     return Stretch(stretch.file, stretch.offset + inside, stretch.at + inside, length)
 
 
-@dataclass(frozen=True, slots=True)
-class _Near:
-    """What suspicious files have in common with others: folder, ending, the time at which they were changed."""
+@dataclass(frozen=True, slots=True, eq=False)
+class _Traits:
+    """What suspicious files have in common: folder, ending, the time at which they were changed. `rates` says of the
+    files with a trait which part of those that were looked at is suspicious."""
 
     files: ChangedFiles
-    folders: frozenset[str]
-    endings: frozenset[str]
     times: NDArray[np.float64]
+    rates: Mapping[str, float]
 
     @classmethod
-    def of(cls, sample: ChangeSample, files: ChangedFiles) -> _Near:
-        """From what was seen so far."""
-        suspicious = [
-            file for file in sample.seen if sample.standing(file) in (Standing.CONTRADICTED, Standing.UNEXPLAINED)
-        ]
-        parts = [_folder_and_ending(sample.paths[file]) for file in suspicious]
+    def of(cls, sample: ChangeSample, files: ChangedFiles) -> _Traits | None:
+        """From what was seen so far; None when nothing is suspicious."""
+        suspicious = sample.suspicious()
+        if not suspicious:
+            return None
         times = files.modified[np.array(suspicious, np.int64)]
-        return cls(
-            files,
-            frozenset(folder for folder, _ in parts),
-            frozenset(ending for _, ending in parts if ending),
-            np.sort(times[~np.isnan(times)]),
-        )
+        traits = cls(files, np.sort(times[~np.isnan(times)]), {})
+        met = Counter(trait for file in sample.seen for trait in traits.of_file(file))
+        found = Counter(trait for file in suspicious for trait in traits.of_file(file))
+        # One more, because what was met once says little.
+        return replace(traits, rates={trait: count / (met[trait] + 1) for trait, count in found.items()})
 
-    def score(self, file: int) -> float:
-        """How much a file has in common with them; 0.0 for nothing."""
-        folder, ending = _folder_and_ending(self.files.paths[file])
-        return 3.0 * self._is_of_a_burst(file) + 2.0 * (folder in self.folders) + 1.0 * (ending in self.endings)
+    def chance(self, file: int) -> float:
+        """How likely a file is suspicious, by the one of its traits that says most."""
+        return max(self.rates.get(trait, 0.0) for trait in self.of_file(file))
 
-    def _is_of_a_burst(self, file: int) -> bool:
+    def of_file(self, file: int) -> Sequence[str]:
+        """The traits of a file: its folder ends with a slash, and no ending holds one."""
+        folder, ending = folder_and_ending(self.files.paths[file])
         modified = float(self.files.modified[file])
         first, last = np.searchsorted(self.times, [modified - BURST_SECONDS, modified + BURST_SECONDS])
-        return bool(first < last)
-
-
-def _folder_and_ending(path: str) -> tuple[str, str]:
-    folder, _, name = path.rpartition("/")
-    return folder, name.rpartition(".")[2] if "." in name else ""
+        return (f"{folder}/", ending, "/burst" if first < last else "/rest")

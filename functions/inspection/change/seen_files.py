@@ -19,6 +19,8 @@ class Standing(Enum):
     """Nothing in it looks random, or too little to matter."""
     EXPLAINED = "explained"
     """It looks random, and its header or its structure says why."""
+    CUSTOMARY = "customary"
+    """As the next two, and so do unchanged files of the same place: a cache, a repository of encrypted backups."""
     UNEXPLAINED = "unexplained"
     """It begins with random bytes, or was encrypted on purpose; nothing says that it should not be."""
     CONTRADICTED = "contradicted"
