@@ -63,7 +63,8 @@ _DECRYPT = Permission(
     actions=("kms:Decrypt",),
     resources=("arn:{partition}:kms:{region}:{account}:key/*",),
     conditions={"Null": {"kms:EncryptionContext:aws:ebs:id": "false"}},
-    why="EBS decrypts a block as the caller; its data keys are bound to this context, nothing else is opened",
+    why="not called: EBS decrypts a block as the caller; its data keys are bound to this context, and nothing else is "
+    "opened",
 )
 
 PERMISSIONS: Mapping[str, tuple[Permission, ...]] = {
@@ -131,10 +132,6 @@ class SnapshotBlocks:
         with ThreadPoolExecutor(THREADS, thread_name_prefix="blocks") as pool:
             contents.update(zip(held, pool.map(self.content, held.keys(), held.values()), strict=True))
         return contents
-
-    def written(self) -> BlockSet:
-        """The indexes of every block that holds data."""
-        return BlockSet(index for index, _ in self.indexes())
 
     def changed_since(self, earlier_id: str) -> BlockSet | None:
         """The blocks that may differ from an earlier snapshot of the volume, as EBS kept count; None when EBS knows

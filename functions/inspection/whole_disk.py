@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 
 from functions.core.evidence import Assertion
 from functions.core.expected_files import Expected
@@ -143,24 +144,24 @@ def _unread(place: Place) -> Assertion | None:
 
 
 def _databases(file_system: FileSystem, most_pages: int | None) -> Iterator[Assertion]:
-    for directory in postgresql.find_data_directories(file_system.files()):
-        findings = Findings()
-        what = f"the PostgreSQL data in {directory.root!a} is whole"
-        try:
-            checked = postgresql.check(directory, file_system, findings, most_pages=most_pages)
-        except BudgetSpent as spent:
-            yield Assertion(what=what, held=None, detail=str(spent))
-        else:
-            yield _assertion(what, findings, _extent(checked.pages, checked.of_pages))
-    for directory in innodb.find_data_directories(file_system.files()):
-        findings = Findings()
-        what = f"the InnoDB data in {directory.root!a} is whole"
-        try:
-            checked = innodb.check(directory, file_system, findings, most_pages=most_pages)
-        except BudgetSpent as spent:
-            yield Assertion(what=what, held=None, detail=str(spent))
-        else:
-            yield _assertion(what, findings, _extent(checked.pages, checked.of_pages))
+    """What is said of each data directory on the file system, whose files are walked once."""
+    is_ours = (postgresql.is_named_like_ours, innodb.is_named_like_ours)
+    files = [file for file in file_system.files() if any(named(file.path) for named in is_ours)]
+    for directory in postgresql.find_data_directories(files):
+        check = partial(postgresql.check, directory, file_system, most_pages=most_pages)
+        yield _database(f"the PostgreSQL data in {directory.root!a} is whole", check)
+    for directory in innodb.find_data_directories(files):
+        check = partial(innodb.check, directory, file_system, most_pages=most_pages)
+        yield _database(f"the InnoDB data in {directory.root!a} is whole", check)
+
+
+def _database(what: str, check: Callable[[Findings], postgresql.Checked | innodb.Checked]) -> Assertion:
+    findings = Findings()
+    try:
+        checked = check(findings)
+    except BudgetSpent as spent:
+        return Assertion(what=what, held=None, detail=str(spent))
+    return _assertion(what, findings, _extent(checked.pages, checked.of_pages))
 
 
 def _extent(pages: int, of_pages: int) -> str:

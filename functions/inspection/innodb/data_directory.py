@@ -62,6 +62,11 @@ class _Tablespace:
     """The number of the file's first page: the system tablespace goes on from file to file."""
 
 
+def is_named_like_ours(path: str) -> bool:
+    """Whether a file could belong to a data directory, by its name."""
+    return any(names.fullmatch(path) for names in (_TABLESPACE, _SYSTEM, LOG_NAME, DOUBLEWRITE_NAME))
+
+
 def find_data_directories(files: Iterable[File]) -> tuple[DataDirectory, ...]:
     """Every directory with a system tablespace or a redo log, and the InnoDB files below it.
 

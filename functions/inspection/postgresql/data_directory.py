@@ -55,6 +55,11 @@ class DataDirectory:
     files: Mapping[str, File]
 
 
+def is_named_like_ours(path: str) -> bool:
+    """Whether a file could belong to a data directory, by its name."""
+    return _NAMES.fullmatch(path) is not None
+
+
 def find_data_directories(files: Iterable[File]) -> tuple[DataDirectory, ...]:
     """Every data directory among the files, by pg_control or by what else makes one.
 
