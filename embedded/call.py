@@ -16,8 +16,9 @@ _SCOPE = re.compile(r"Credential=[^/]+/[^/]+/[^/]+/([^/]+)/")
 # Where the name in the credential scope is not the name of the service in IAM actions and botocore alike.
 _BOTOCORE_NAMES = {"states": "stepfunctions", "monitoring": "cloudwatch"}
 _ACTION_PREFIXES = {"monitoring": "cloudwatch"}
-# EC2 answers these with 503; everything else we refuse is the caller's own 400.
+# EC2 answers these with 503 or 500; everything else we refuse is the caller's own 400.
 _UNAVAILABLE = {"RequestLimitExceeded", "Unavailable", "ServiceUnavailable", "InternalError", "SlowDown"}
+_FAILED = {"InsufficientInstanceCapacity", "InsufficientCapacity", "InsufficientHostCapacity"}
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class Call:
 
     def refusal(self, error_code: str) -> tuple[int, dict[str, str], bytes]:
         """The answer the service gives when it refuses this call with `error_code`."""
-        status = 503 if error_code in _UNAVAILABLE else 400
+        status = 503 if error_code in _UNAVAILABLE else 500 if error_code in _FAILED else 400
         message = f"{self.operation} was refused: a fault is armed for it"
         if self.protocol in ("ec2", "query", "rest-xml"):
             return status, {"content-type": "text/xml"}, _xml_error(self.protocol, error_code, message).encode()

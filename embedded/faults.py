@@ -1,7 +1,8 @@
 """Faults that a test or the try-out arms: refused calls, lost replies, killed callers, lost and doubled notices.
 
 An operation that begins with `life:` is not a call but what becomes of one: `life:snapshot`, `life:copy`,
-`life:volume`, `life:db-snapshot`, `life:db-copy`, `life:db-restore` and the cluster's may `fail` or `stick`.
+`life:volume`, `life:instance`, `life:ssm-agent`, `life:attachment`, `life:command`, `life:db-snapshot`,
+`life:db-copy`, `life:db-restore` and the cluster's may `fail` or `stick`.
 
 This module only remembers and hands out faults; `embedded.gateway` applies the ones on operations and
 `embedded.notices` the ones on notices.

@@ -73,10 +73,11 @@ def _assembled(data_directory: Path) -> ModuleType:
     # These import ministack and moto, which read the environment as they are imported.
     import ministack.app as app
 
-    from embedded import corrections, databases, gateway, volumes
+    from embedded import corrections, databases, gateway, instances, volumes
 
     corrections.install(dial=data_directory / "clock", layers=data_directory / "layers")
     volumes.install(app)
+    instances.install(app)
     databases.install(app)
     app.app = gateway.around(app.app)
     return app

@@ -8,6 +8,7 @@ from embedded.corrections import (
     alarms,
     event_buses,
     event_sources,
+    instance_profiles,
     lambda_invocations,
     lambda_workers,
     networks,
@@ -32,5 +33,6 @@ def install(dial: Path, layers: Path) -> None:
     redrives.install()
     tables.install()
     networks.install()
+    instance_profiles.install()
     permissions.install()
     service_quotas.install()

@@ -1,4 +1,4 @@
-"""What EC2, EBS and RDS authorize in one call, after AWS's service authorization reference.
+"""What EC2, EBS, RDS and SSM authorize in one call, after AWS's service authorization reference.
 
 ministack asks the role's policies one question per call, about one resource; AWS asks one per resource, and one
 more for tags set on creation. A policy written for AWS is only told apart from a wrong one by all of them.
@@ -8,7 +8,7 @@ more for tags set on creation. A policy written for AWS is only told apart from 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote
@@ -59,7 +59,7 @@ def questions(service: str, action: str, region: str, path: str, parameters: dic
 # ---------------------------------------------------------------------------- EC2
 
 _SNAPSHOT_CHANGES = {
-    "DeleteSnapshot", "DescribeSnapshotAttribute", "LockSnapshot", "ModifySnapshotAttribute", "ModifySnapshotTier",
+    "DeleteSnapshot", "DescribeSnapshotAttribute", "ModifySnapshotAttribute", "ModifySnapshotTier",
     "ResetSnapshotAttribute", "RestoreSnapshotTier", "UnlockSnapshot",
 }  # fmt: skip
 _KIND_OF_ID = {
@@ -95,6 +95,15 @@ def _ec2(call: _Call) -> Iterator[Question]:
         yield from _making(call, "volume")
     elif operation in _SNAPSHOT_CHANGES:
         yield of("snapshot", call.named("SnapshotId"))
+    elif operation == "LockSnapshot":
+        wanted = {"ec2:SnapshotLockDuration": "LockDuration", "ec2:SnapshotCoolOffPeriod": "CoolOffPeriod"}
+        keys = {key: call.named(parameter) for key, parameter in wanted.items() if call.named(parameter)}
+        yield call.on(_ec2_arn(call.region, "snapshot", call.named("SnapshotId") or _NEW), **keys)
+    elif operation == "RunInstances":
+        yield from _launching(call)
+    elif operation in ("RebootInstances", "StartInstances", "StopInstances", "TerminateInstances"):
+        for identifier in call.numbered("InstanceId"):
+            yield of("instance", identifier)
     elif operation in ("DeleteVolume", "ModifyVolume", "AttachVolume", "DetachVolume"):
         yield of("volume", call.named("VolumeId"))
         if call.named("InstanceId"):
@@ -106,10 +115,10 @@ def _ec2(call: _Call) -> Iterator[Question]:
             yield Question(f"ec2:{operation}", _ec2_arn(call.region, kind, identifier), keys)
 
 
-def _making(call: _Call, kind: str) -> Iterator[Question]:
+def _making(call: _Call, kind: str, keys: Mapping[str, Any] | None = None) -> Iterator[Question]:
     """To make a thing of this kind, and to tag it in the same breath."""
     arn, tags = _ec2_arn(call.region, kind, _NEW), _tags_on_creation(call, kind)
-    yield Question(f"ec2:{call.operation}", arn, tags)
+    yield Question(f"ec2:{call.operation}", arn, {**tags, **(keys or {})})
     if tags:
         yield Question("ec2:CreateTags", arn, {**tags, "ec2:CreateAction": call.operation})
 
@@ -131,6 +140,73 @@ def _tag_keys(call: _Call, prefix: str) -> dict[str, Any]:
     if not tags:
         return {}
     return {"aws:TagKeys": list(tags), **{f"aws:RequestTag/{key}": value for key, value in tags.items()}}
+
+
+def _launching(call: _Call) -> Iterator[Question]:
+    """To make an instance with its root volume and network interface, from what it names, and to give it its role."""
+    # ministack's IAM and SSM: they read the environment as they are imported.
+    from embedded.instances import images, profiles
+
+    image_id = call.named("ImageId") or _NEW
+    parameter = images.parameter_of(image_id)
+    if parameter is not None:
+        yield Question("ssm:GetParameters", _parameter_arn(call.region, parameter))
+        image_id = images.image_id_in(parameter) or _NEW
+    instance = {
+        "ec2:InstanceType": call.named("InstanceType") or "m1.small",
+        "ec2:MetadataHttpTokens": call.named("MetadataOptions.HttpTokens") or "optional",
+    }
+    network = {"ec2:Subnet": _ec2_arn(call.region, "subnet", call.named("SubnetId") or _NEW)}
+    profile = profiles.find(call.named("IamInstanceProfile.Name"), call.named("IamInstanceProfile.Arn"))
+    if profile is not None:
+        instance["ec2:InstanceProfile"] = profile.arn
+    owner = {"ec2:Owner": "amazon"} if images.is_public(image_id) else {}
+    yield call.on(_ec2_arn(call.region, "image", image_id), **owner)
+    yield from _making(call, "instance", instance)
+    yield from _making(call, "volume")
+    yield from _making(call, "network-interface", network)
+    for kind, parameter_name in (("subnet", "SubnetId"), ("key-pair", "KeyName")):
+        if call.named(parameter_name):
+            yield call.on(_ec2_arn(call.region, kind, call.parameters[parameter_name]))
+    for group_id in call.numbered("SecurityGroupId"):
+        yield call.on(_ec2_arn(call.region, "security-group", group_id))
+    if profile is not None and profile.role_arn:
+        yield Question("iam:PassRole", profile.role_arn, {"iam:PassedToService": "ec2.amazonaws.com"})
+
+
+# ---------------------------------------------------------------------------- SSM
+
+
+def ssm_questions(operation: str, region: str, asked: Mapping[str, Any]) -> list[Question]:
+    """Every question AWS asks about this call of SSM; empty where ministack's own is right."""
+    action = f"ssm:{operation}"
+    if operation == "SendCommand":
+        # As in SSM's policies, the ARN of a document of AWS's names no account.
+        document = str(asked.get("DocumentName", _NEW))
+        account = "" if document.startswith("AWS") else ACCOUNT
+        arns = [f"arn:aws:ssm:{region}:{account}:document/{document}"]
+        named = list(asked.get("InstanceIds") or [])
+        for target in asked.get("Targets") or []:
+            named += target.get("Values", []) if target.get("Key", "").lower() == "instanceids" else []
+        arns += [_ec2_arn(region, "instance", instance_id) for instance_id in named]
+        return [Question(action, arn, _ssm_tags_of(arn)) for arn in arns]
+    names = [asked["Name"]] if operation == "GetParameter" and "Name" in asked else asked.get("Names") or []
+    if operation in ("GetParameter", "GetParameters"):
+        return [Question(action, _parameter_arn(region, str(name))) for name in names]
+    return []
+
+
+def _parameter_arn(region: str, name: str) -> str:
+    if name.startswith("arn:"):
+        return name
+    account = "" if name.startswith("/aws/") else ACCOUNT
+    return f"arn:aws:ssm:{region}:{account}:parameter/{name.lstrip('/')}"
+
+
+def _ssm_tags_of(arn: str) -> dict[str, Any]:
+    from ministack.services import tagging
+
+    return {f"ssm:resourceTag/{key}": value for key, value in (tagging.resource_tags(arn) or {}).items()}
 
 
 # ---------------------------------------------------------------------------- EBS direct
@@ -183,6 +259,8 @@ _RDS: dict[str, tuple[_Kinds, _Kinds]] = {
     ),
     "DeleteDBSnapshot": ((_SNAPSHOT,), ()),
     "DeleteDBClusterSnapshot": ((_CLUSTER_SNAPSHOT,), ()),
+    "DescribeDBSnapshotAttributes": ((_SNAPSHOT,), ()),
+    "DescribeDBClusterSnapshotAttributes": ((_CLUSTER_SNAPSHOT,), ()),
     "ModifyDBSnapshotAttribute": ((_SNAPSHOT,), ()),
     "ModifyDBClusterSnapshotAttribute": ((_CLUSTER_SNAPSHOT,), ()),
     "RestoreDBInstanceFromDBSnapshot": (

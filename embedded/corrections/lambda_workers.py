@@ -28,7 +28,7 @@ from ministack.services import lambda_svc
 from embedded import clock
 from embedded.corrections.expected import expect, original, rewritten
 
-_IDLE_WORKERS_KEPT = 16
+_IDLE_WORKERS_KEPT = 48
 _STARTS_AT_A_TIME = 2
 _LOG_WAIT_SECONDS = 1.0
 _LAST_WORDS_SECONDS = 0.05

@@ -1,9 +1,11 @@
-"""IAM as ministack enforces it, with AWS's questions for EC2, EBS and RDS and for a clock that jumps.
+"""IAM as ministack enforces it, with AWS's questions for EC2, EBS, RDS and SSM and for a clock that jumps.
 
-* Calls to EC2, EBS and RDS are asked about as `authorization` says; ministack asks nothing about EBS.
+* Calls to EC2, EBS, RDS and SSM are asked about as `authorization` says; ministack asks nothing about EBS.
 * The tags of EC2 and RDS resources are read from moto, where they live, for `aws:ResourceTag` conditions.
+* Each event that is put is asked about with its own bus and `events:source`, a quota by its service and code.
 * An answer to a task token is asked about for the state machine that waits under it.
 * A batch operation of SQS is allowed by the action it batches.
+* A key that is named by its alias is asked about as that key.
 * `${*}` in a policy is a literal asterisk, `cloudwatch:namespace` is known, and loopback counts as secure transport.
 * A signature is not refused for its age: callers outside live on the wall's clock, the server does not.
 
@@ -16,7 +18,7 @@ from __future__ import annotations
 import inspect
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from types import SimpleNamespace
 from typing import Any
@@ -29,8 +31,9 @@ from moto.rds.models import rds_backends
 
 from embedded import ACCOUNT
 from embedded.corrections import step_functions
-from embedded.corrections.authorization import Question, questions
+from embedded.corrections.authorization import Question, questions, ssm_questions
 from embedded.corrections.expected import expect, original
+from embedded.volumes.kms import key_arn
 
 # What is still to be asked about the request at hand, once its first resource has been found.
 _still_to_ask: ContextVar[Sequence[Question]] = ContextVar("still_to_ask", default=())
@@ -68,6 +71,15 @@ def _ask_about_every_resource() -> None:
             asked = questions(service, action, region, path, _plain(parameters))
         elif extract_action(service, method, path, headers, body, parameters) == "cloudwatch:PutMetricData":
             asked = [Question("cloudwatch:PutMetricData", "*", {"cloudwatch:namespace": _namespace(body, parameters)})]
+        elif service == "ssm":
+            operation = (extract_action(service, method, path, headers, body, parameters) or "").partition(":")[2]
+            asked = ssm_questions(operation, region, json.loads(body or b"{}"))
+        elif extract_action(service, method, path, headers, body, parameters) == "events:PutEvents":
+            asked = list(_entries(region, body))
+        elif service == "servicequotas":
+            asked = [_quota(extract_action(service, method, path, headers, body, parameters) or "", region, body)]
+        elif service == "kms":
+            asked = _key(extract_action(service, method, path, headers, body, parameters) or "", region, body)
         elif service == "states":
             asked = _answers(extract_action(service, method, path, headers, body, parameters) or "", body)
         else:
@@ -113,6 +125,28 @@ def _answers(action: str, body: bytes) -> list[Question]:
         return []
     machine = step_functions.machine_waiting_under(str(json.loads(body).get("taskToken")))
     return [Question(action, machine)] if machine else []
+
+
+def _key(action: str, region: str, body: bytes) -> list[Question]:
+    """An operation on a key that is named by its alias is asked about with the key's ARN; one on the alias is not."""
+    named = str(json.loads(body or b"{}").get("KeyId", ""))
+    arn = key_arn(named, region) if named.startswith("alias/") and not action.endswith("Alias") else named
+    return [Question(action, arn)] if arn != named else []
+
+
+def _entries(region: str, body: bytes) -> Iterator[Question]:
+    """Each event is asked about for its own bus and source."""
+    for entry in json.loads(body or b"{}").get("Entries", []):
+        bus = entry.get("EventBusName") or "default"
+        arn = bus if bus.startswith("arn:") else f"arn:aws:events:{region}:{ACCOUNT}:event-bus/{bus}"
+        yield Question("events:PutEvents", arn, {"events:source": entry.get("Source", "")})
+
+
+def _quota(action: str, region: str, body: bytes) -> Question:
+    """A quota is asked about by the service that has it, and its code."""
+    wanted = json.loads(body or b"{}")
+    name = f"{wanted.get('ServiceCode', '*')}/{wanted.get('QuotaCode', '*')}"
+    return Question(action, f"arn:aws:servicequotas:{region}:{ACCOUNT}:{name}")
 
 
 def _namespace(body: bytes, parameters: Mapping[str, Any]) -> str:

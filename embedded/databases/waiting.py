@@ -11,7 +11,7 @@ _LOOK_AGAIN_SECONDS = 0.05
 Shown = dict[str, Any]
 
 
-def instance_in_state(rds: Any, identifier: str, state: str = "available", timeout_seconds: float = 20.0) -> Shown:
+def instance_in_state(rds: Any, identifier: str, state: str = "available", timeout_seconds: float = 120.0) -> Shown:
     """The instance, as shown when it had reached `state`."""
     return _until(
         lambda: rds.describe_db_instances(DBInstanceIdentifier=identifier)["DBInstances"][0],
@@ -21,7 +21,7 @@ def instance_in_state(rds: Any, identifier: str, state: str = "available", timeo
     )
 
 
-def snapshot_in_state(rds: Any, identifier: str, state: str = "available", timeout_seconds: float = 20.0) -> Shown:
+def snapshot_in_state(rds: Any, identifier: str, state: str = "available", timeout_seconds: float = 120.0) -> Shown:
     """The DB snapshot, as shown when it had reached `state`."""
     return _until(
         lambda: rds.describe_db_snapshots(DBSnapshotIdentifier=identifier)["DBSnapshots"][0],
@@ -31,7 +31,7 @@ def snapshot_in_state(rds: Any, identifier: str, state: str = "available", timeo
     )
 
 
-def cluster_in_state(rds: Any, identifier: str, state: str = "available", timeout_seconds: float = 20.0) -> Shown:
+def cluster_in_state(rds: Any, identifier: str, state: str = "available", timeout_seconds: float = 120.0) -> Shown:
     """The cluster, as shown when it had reached `state`."""
     return _until(
         lambda: rds.describe_db_clusters(DBClusterIdentifier=identifier)["DBClusters"][0],
@@ -42,7 +42,7 @@ def cluster_in_state(rds: Any, identifier: str, state: str = "available", timeou
 
 
 def cluster_snapshot_in_state(
-    rds: Any, identifier: str, state: str = "available", timeout_seconds: float = 20.0
+    rds: Any, identifier: str, state: str = "available", timeout_seconds: float = 120.0
 ) -> Shown:
     """The cluster snapshot, as shown when it had reached `state`."""
     return _until(

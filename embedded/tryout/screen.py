@@ -34,8 +34,8 @@ def night(told: Iterable[Told], doing: str, clock: str) -> Group:
         table.add_column(column, overflow="fold")
     for one in told:
         table.add_row(
-            f"{one.thing.kind} {one.thing.id}",
-            one.thing.what,
+            _shown(f"{one.thing.kind} {one.thing.id}"),
+            _shown(one.thing.what),
             _styled(one.resource.get("standing", "")),
             _styled(one.point.get("status", "")),
             _styled(_copy_status(one)),
@@ -62,18 +62,19 @@ def morning(console: Console, told: Iterable[Told], kept: Kept) -> None:
     promises.add_column("kept", no_wrap=True)
     promises.add_column("seen", overflow="fold", ratio=3)
     for promise in kept.promises:
-        promises.add_row(promise.what, "[green]yes[/]" if promise.is_kept else "[bold red]NO[/]", promise.seen)
+        kept_or_not = Text("yes", style="green") if promise.is_kept else Text("NO", style="bold red")
+        promises.add_row(_shown(promise.what), kept_or_not, _shown(promise.seen))
     console.print(promises)
 
 
 def _thing(one: Told) -> Text:
-    return Text(one.thing.what, style="bold").append(f"\n{one.thing.kind} {one.thing.id}", style="not bold")
+    return _shown(one.thing.what, style="bold").append(_shown(f"\n{one.thing.kind} {one.thing.id}", style="not bold"))
 
 
 def _point(one: Told) -> Text:
     if not one.point:
         standing = one.resource.get("standing", "not seen")
-        return _styled(standing).append(f"\n{one.resource.get('reason', '')}", style="default")
+        return _styled(standing).append(_shown(f"\n{one.resource.get('reason', '')}"))
     lines = [part["snapshot_id"] for part in one.parts]
     if one.full_size_bytes:
         lines.append(f"{one.full_size_bytes / 2**20:.1f} MiB")
@@ -88,7 +89,7 @@ def _copies(one: Told) -> Text:
 
 def _lines(status: str, seconds: float | None, lines: Sequence[str]) -> Text:
     took = "" if seconds is None else f" in {seconds:.0f} s"
-    return _styled(status).append("\n".join([took, *lines]), style="default")
+    return _styled(status).append(_shown("\n".join([took, *lines])))
 
 
 def _copy_status(one: Told) -> str:
@@ -101,7 +102,7 @@ def _verdict(one: Told) -> Text:
     """The word, and for an unusual run why; the reasons of the others are in the report."""
     text = _styled(one.verdict.get("word", ""))
     if one.verdict.get("word") == "unusual":
-        text.append("\n" + "\n".join(reason["text"] for reason in one.verdict["reasons"]), style="default")
+        text.append(_shown("\n" + "\n".join(reason["text"] for reason in one.verdict["reasons"])))
     return text
 
 
@@ -109,8 +110,13 @@ def _rehearsal(one: Told) -> Text:
     if one.fitness is None:
         return Text("")
     took = f" in {one.recovery_seconds:.0f} s" if one.recovery_seconds is not None else ""
-    return _styled(one.fitness).append(f"{took}\n{one.rehearsal['evidence']['reason']}", style="default")
+    return _styled(one.fitness).append(_shown(f"{took}\n{one.rehearsal['evidence']['reason']}"))
 
 
 def _styled(word: str) -> Text:
-    return Text(word, style=STYLES.get(word, "default"))
+    return _shown(word, style=STYLES.get(word, "default"))
+
+
+def _shown(text: str, style: str = "default") -> Text:
+    """The text as it is: no markup of rich's in it is obeyed, and no control character reaches the terminal."""
+    return Text("".join(c if c == "\n" or c.isprintable() else ascii(c)[1:-1] for c in text), style=style)

@@ -10,11 +10,12 @@ from moto.ec2.exceptions import EC2ClientError
 from moto.ec2.responses import EC2Response
 
 from embedded import ACCOUNT
-from embedded.volumes import locks, pages, snapshots
+from embedded.volumes import locks, pages, sharing, snapshots
 from embedded.volumes.copies import Copies, CopyRequest
 from embedded.volumes.locks import Lock, LockRequest
 from embedded.volumes.plane import Plane, not_found
 from embedded.volumes.resources import AVAILABLE, PENDING, EbsSnapshot, EbsVolume, SourceSnapshot, default_key_arn
+from embedded.volumes.sharing import PublicAccess
 from embedded.volumes.snapshots import SetOfVolumes
 from embedded.volumes.volumes import VolumeRequest, Volumes
 
@@ -108,10 +109,13 @@ class Ec2Api(EC2Response):
         if missing:
             raise not_found(missing[0])
         owners = {ACCOUNT if owner == "self" else owner for owner in self._get_param("OwnerIds", [])}
+        users = self._get_param("RestorableByUserIds", [])
         found = [
             snapshot
             for snapshot in list(self.ec2_backend.snapshots.values())
-            if _is_visible(snapshot, owners) and (not ids or snapshot.id in ids)
+            if _is_visible(snapshot, owners)
+            and (not ids or snapshot.id in ids)
+            and (not users or sharing.is_restorable_by(snapshot, users, self._public_access))
         ]
         return self._paged(
             found, "Snapshots", ids, "snapshotIds", by=_by_start, show=lambda snapshot: snapshot.describe()
@@ -199,6 +203,50 @@ class Ec2Api(EC2Response):
             show=lambda snapshot: _describe_lock(snapshot, snapshot.lock),
             filters={},
         )
+
+    # -- sharing
+
+    def describe_snapshot_attribute(self) -> ActionResult:
+        snapshot = self._snapshot()
+        if self._get_param("Attribute") == "productCodes":
+            return ActionResult({"SnapshotId": snapshot.id, "ProductCodes": []})
+        return ActionResult({"SnapshotId": snapshot.id, "CreateVolumePermissions": sharing.permissions(snapshot)})
+
+    def modify_snapshot_attribute(self) -> ActionResult:
+        self.error_on_dryrun()
+        named = [{"UserId": user_id} for user_id in self._get_param("UserIds", [])]
+        named += [{"Group": group} for group in self._get_param("GroupNames", [])]
+        old_form = {str(self._get_param("OperationType", "add")).capitalize(): named}
+        wanted = self._get_param("CreateVolumePermission") or old_form
+        with self.operations.plane.lock:
+            sharing.change(self._snapshot(), wanted, self._public_access)
+        return EmptyResult()
+
+    def reset_snapshot_attribute(self) -> ActionResult:
+        self.error_on_dryrun()
+        with self.operations.plane.lock:
+            sharing.reset(self._snapshot())
+        return EmptyResult()
+
+    def enable_snapshot_block_public_access(self) -> ActionResult:
+        self.error_on_dryrun()
+        state = PublicAccess(self._get_param("State"))
+        if state is PublicAccess.UNBLOCKED:
+            raise EC2ClientError("InvalidParameterValue", "unblocked is not valid; disable the block instead.")
+        self.operations.plane.public_access[self.region] = state
+        return ActionResult({"State": state})
+
+    def disable_snapshot_block_public_access(self) -> ActionResult:
+        self.error_on_dryrun()
+        self.operations.plane.public_access.pop(self.region, None)
+        return ActionResult({"State": self._public_access})
+
+    def get_snapshot_block_public_access_state(self) -> ActionResult:
+        return ActionResult({"State": self._public_access, "ManagedBy": "account"})
+
+    @property
+    def _public_access(self) -> PublicAccess:
+        return self.operations.plane.public_access.get(self.region, PublicAccess.UNBLOCKED)
 
     # -- images
 

@@ -12,6 +12,7 @@ from embedded import ACCOUNT, faults
 from embedded.volumes.blockstore import BlockStore
 from embedded.volumes.limits import Limits, in_force
 from embedded.volumes.resources import COMPLETED, EbsSnapshot, SourceSnapshot
+from embedded.volumes.sharing import PublicAccess
 
 FAIL, STICK = "fail", "stick"
 MOST_TAGS = 50
@@ -27,6 +28,8 @@ class Plane:
     lock: threading.RLock = field(default_factory=threading.RLock)
     in_creation: list[EbsSnapshot] = field(default_factory=list)
     """Snapshots of volumes that AWS still works on: pending ones, and ones deleted while they were pending."""
+    public_access: dict[str, PublicAccess] = field(default_factory=dict)
+    """What a Region does about public snapshots, where it does anything."""
 
     def backend(self, region: str) -> Any:
         return ec2_backends[ACCOUNT][region]

@@ -17,6 +17,9 @@ import pytest
 
 from embedded.aws import EmbeddedAws
 
+PATIENCE_SECONDS = 120.0
+"""Of the wall: only a failure takes so long, on however slow a machine."""
+
 _numbers = itertools.count(1)
 
 
@@ -48,9 +51,9 @@ class Function:
             return []
         return [json.loads(line) for line in self.journal_path.read_text().splitlines()]
 
-    def wait_for(self, entries: int, seconds: float = 20.0) -> list[Any]:
+    def wait_for(self, entries: int) -> list[Any]:
         """The journal once it has that many entries."""
-        wait_until(lambda: len(self.journal()) >= entries, seconds, f"{entries} entries of {self.name}")
+        wait_until(lambda: len(self.journal()) >= entries, what=f"{entries} entries of {self.name}")
         return self.journal()
 
 
@@ -91,7 +94,7 @@ def function(aws: EmbeddedAws, unique: Callable[[str], str], tmp_path: Path) -> 
     return deploy
 
 
-def wait_until(holds: Callable[[], Any], seconds: float = 20.0, what: str = "a condition") -> Any:
+def wait_until(holds: Callable[[], Any], seconds: float = PATIENCE_SECONDS, what: str = "a condition") -> Any:
     """The first true answer of `holds`; the test fails if none came in time."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:

@@ -47,7 +47,7 @@ class Sales:
 
     def wait_for_more(self) -> None:
         """Fifty orders more are acknowledged."""
-        wanted, deadline = len(self.acknowledged) + 50, time.monotonic() + 20
+        wanted, deadline = len(self.acknowledged) + 50, time.monotonic() + 120
         while len(self.acknowledged) < wanted and time.monotonic() < deadline:
             time.sleep(0.01)
         assert len(self.acknowledged) >= wanted
@@ -153,8 +153,8 @@ def test_notices_of_snapshots_and_copies_reach_the_rules_of_their_region(
             if notice["detail"]["SourceIdentifier"] == identifier and notice["source"] == "aws.rds"
         ]
 
-    until(lambda: sorted(heard(HOME, nightly)) == ["RDS-EVENT-0040", "RDS-EVENT-0042"], 20, "notices at home")
-    until(lambda: sorted(heard(AWAY, copied)) == ["RDS-EVENT-0059", "RDS-EVENT-0060"], 20, "notices of the copy")
+    until(lambda: sorted(heard(HOME, nightly)) == ["RDS-EVENT-0040", "RDS-EVENT-0042"], what="notices at home")
+    until(lambda: sorted(heard(AWAY, copied)) == ["RDS-EVENT-0059", "RDS-EVENT-0060"], what="notices of the copy")
     assert {notice["region"] for notice in arrived[AWAY]} == {AWAY}
     assert heard(HOME, copied) == []
 

@@ -33,6 +33,18 @@ def test_a_copy_asks_about_its_source_in_its_region_and_about_the_new_one():
     ]
 
 
+def test_a_lock_is_asked_about_with_its_days_and_its_cooling_off():
+    wanted = {"SnapshotId": "snap-1", "LockDuration": "7", "CoolOffPeriod": "24"}
+    (lock,) = questions("ec2", "ec2:LockSnapshot", REGION, "/", wanted)
+    assert lock.arn == SNAPSHOT + "snap-1"
+    assert lock.keys == {"ec2:SnapshotLockDuration": "7", "ec2:SnapshotCoolOffPeriod": "24"}
+
+
+def test_who_may_use_a_database_snapshot_is_asked_about_by_its_name():
+    asked = _asked("rds", "DescribeDBClusterSnapshotAttributes", DBClusterSnapshotIdentifier="holdfast-1")
+    assert [arn.rpartition(":rds:")[2] for _, arn in asked] == [f"{REGION}:123456789012:cluster-snapshot:holdfast-1"]
+
+
 def test_each_tagged_resource_is_asked_about():
     asked = _asked("ec2", "CreateTags", **{"ResourceId.1": "snap-1", "ResourceId.2": "vol-2"})
     assert [arn.rpartition(":")[2] for _, arn in asked] == ["snapshot/snap-1", "volume/vol-2"]

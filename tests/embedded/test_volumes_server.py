@@ -19,7 +19,7 @@ def make_volume(aws: EmbeddedAws, region: str, until: Callable[..., Any], **want
     def is_available() -> bool:
         return bool(ec2.describe_volumes(VolumeIds=[volume_id])["Volumes"][0]["State"] == "available")
 
-    until(is_available, 20, f"{volume_id} to be available")
+    until(is_available, what=f"{volume_id} to be available")
     return volume_id
 
 
@@ -29,7 +29,7 @@ def wait_for_snapshot(aws: EmbeddedAws, region: str, snapshot_id: str, until: Ca
     def is_completed() -> bool:
         return bool(ec2.describe_snapshots(SnapshotIds=[snapshot_id])["Snapshots"][0]["State"] == "completed")
 
-    until(is_completed, 20, f"{snapshot_id} to be completed")
+    until(is_completed, what=f"{snapshot_id} to be completed")
 
 
 def queue_of_notices(aws: EmbeddedAws, region: str, name: str) -> Callable[[], list[dict[str, Any]]]:
@@ -72,8 +72,8 @@ def test_a_disk_comes_back_from_a_copy_in_another_region_and_each_region_hears_i
             for notice in notices()
         )
 
-    until(lambda: heard(at_home, "createSnapshot", source), 10, "createSnapshot at home")
-    until(lambda: heard(away, "copySnapshot", copy), 10, "copySnapshot in the Region of the copy")
+    until(lambda: heard(at_home, "createSnapshot", source), what="createSnapshot at home")
+    until(lambda: heard(away, "copySnapshot", copy), what="copySnapshot in the Region of the copy")
     assert not heard(at_home, "copySnapshot", copy)
 
 
