@@ -6,10 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from embedded.databases.connecting import connection
-from embedded.databases.waiting import instance_in_state
 from embedded.tryout.scenario import PROTECTED
 from tests.e2e.deployment import HOME, Deployment, Thing
-from tests.e2e.recoveries import Recoveries
 
 NAME, USER, PASSWORD = "bookshop", "clerk", "a password long enough"
 BEFORE_THE_POINT = 40
@@ -50,7 +48,7 @@ class Bookshop:
             Tags=[*PROTECTED, {"Key": "team", "Value": "books"}],
         )
         shop = cls(deployment, Thing("database", NAME, "a bookshop"))
-        endpoint = instance_in_state(rds, NAME, timeout_seconds=60)["Endpoint"]
+        endpoint = deployment.until_database(NAME)["Endpoint"]
         with connection(endpoint, USER, PASSWORD, database=NAME) as books:
             books.run("create table sales (id int primary key)")
             books.run("insert into sales select generate_series(1, :rows)", rows=BEFORE_THE_POINT)
@@ -67,11 +65,3 @@ class Bookshop:
         with connection(described["Endpoint"], USER, PASSWORD, database=NAME) as books:
             rows: Any = books.run("select count(*) from sales")
         return int(rows[0][0])
-
-    def close(self, recoveries: Recoveries) -> None:
-        """Neither the database nor what was recovered of it is left."""
-        rds = self.deployment.aws.client("rds", HOME)
-        for name in (NAME, *(one["DBInstanceIdentifier"] for one in recoveries.databases(HOME))):
-            rds.modify_db_instance(DBInstanceIdentifier=name, DeletionProtection=False, ApplyImmediately=True)
-            instance_in_state(rds, name, timeout_seconds=60)
-            rds.delete_db_instance(DBInstanceIdentifier=name, SkipFinalSnapshot=True)

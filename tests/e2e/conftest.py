@@ -35,10 +35,9 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]
 
 @pytest.fixture(autouse=True)
 def undisturbed(deployment: Deployment) -> Iterator[None]:
-    """Every story begins with an ordinary AWS, at the deployment's own time of night, and leaves its volumes behind."""
+    """Every story begins with an ordinary AWS, and leaves its volumes behind."""
     deployment.aws.clear_faults()
     deployment.aws.reset_durations()
-    deployment.aws.set_rate(10.0)
     yield
     deployment.aws.clear_faults()
     for thing in list(deployment.things):
@@ -52,18 +51,14 @@ def recoveries(deployment: Deployment) -> Recoveries:
 
 
 @pytest.fixture(scope="session")
-def bookshop(deployment: Deployment, recoveries: Recoveries) -> Iterator[Bookshop]:
+def bookshop(deployment: Deployment) -> Bookshop:
     """A database with one point and its copy, and with a row that was committed after that."""
-    deployment.aws.set_rate(10.0)
-    shop = Bookshop.open(deployment)
-    yield shop
-    shop.close(recoveries)
+    return Bookshop.open(deployment)
 
 
 @pytest.fixture(scope="session")
 def ledger_volume(deployment: Deployment) -> Thing:
     """A volume with a file system, settings and tags of its own, and one point with its copy."""
-    deployment.aws.set_rate(10.0)
     thing = deployment.protect_a_volume(disk="ext4", tags={"Name": "ledger"}, Iops=4000, Throughput=200)
     deployment.plan()
     deployment.until_copied(thing)

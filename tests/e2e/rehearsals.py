@@ -13,7 +13,7 @@ from boto3.dynamodb.types import TypeDeserializer
 
 from embedded import ACCOUNT
 from embedded.tryout.ledger import TABLE
-from tests.e2e.deployment import AWAY, HOME, Deployment, Thing
+from tests.e2e.deployment import AWAY, HOME, PATIENCE_SECONDS, Deployment, Thing
 
 REHEARSAL_TAG = "holdfast:rehearsal"
 MACHINE = f"arn:aws:states:{AWAY}:{ACCOUNT}:stateMachine:holdfast-rehearse"
@@ -79,7 +79,7 @@ class Rehearsals:
 
     def recovery(self, thing: Thing) -> dict[str, Any]:
         """What the newest good point would be for somebody who recovers the thing in the Region of the copies."""
-        functions = self.deployment.aws.client("lambda", AWAY, read_timeout=120)
+        functions = self.deployment.aws.client("lambda", AWAY, read_timeout=PATIENCE_SECONDS)
         asked = {"input": {"resource": thing.key, "point": "latest good"}, "execution": "somebody asks"}
         answer = functions.invoke(FunctionName="holdfast-choose-recovery", Payload=json.dumps(asked).encode())
         said = json.loads(answer["Payload"].read())

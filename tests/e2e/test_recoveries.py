@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from benchmarks import overhead
 from embedded.volumes import image_path
 from tests.e2e.bookshop import BEFORE_THE_POINT, NAME, Bookshop
 from tests.e2e.deployment import AWAY, HOME, Deployment, Thing
@@ -212,19 +211,6 @@ def test_names_are_swapped_and_swapped_back(recoveries: Recoveries, bookshop: Bo
     assert (back.status, back.output.get("state")) == ("SUCCEEDED", "done"), back.cause
     assert RECOVERY_TAG not in tags_of(recoveries.database(HOME, NAME))
     assert tags_of(recoveries.database(HOME, restored))[RECOVERY_TAG] == recovered_shop.recovery
-
-
-@pytest.mark.parametrize("kind", ["volume", "database"])
-def test_little_is_added_to_the_time_that_aws_needs(
-    deployment: Deployment, recoveries: Recoveries, ledger_volume: Thing, bookshop: Bookshop, kind: str
-) -> None:
-    thing, region = (ledger_volume, AWAY) if kind == "volume" else (bookshop.thing, HOME)
-    recoveries.recover(region, resource=thing.key, point_in_time=False)  # a function's first call loads it
-    deployment.aws.set_durations(volume=60, db_restore=300)
-    execution = recoveries.begin("holdfast-recover", region, resource=thing.key, point_in_time=False)
-    events = overhead.run_to_its_end(deployment.aws, execution)
-    found = overhead.overhead(events, restore_seconds=60 if kind == "volume" else 300)
-    assert 0 < found.seconds <= found.bar_seconds
 
 
 def _volume(deployment: Deployment, region: str, id: str) -> dict[str, Any]:

@@ -14,14 +14,12 @@ from typing import Any
 import pytest
 
 from embedded.databases.connecting import connection
-from embedded.databases.waiting import instance_in_state
 from embedded.tryout.scenario import DATABASE_NAME, DATABASE_USER, Load
 from tests.e2e.deployment import AWAY, HOME, Deployment, Thing
 from tests.e2e.rehearsals import Rehearsals, Rehearsed
 
 CUSTOMERS = 400
 FILL = "insert into customers select id, repeat('x', 200) from generate_series(1, 400) as id"
-RATE = 10.0
 
 
 @dataclass
@@ -64,7 +62,6 @@ class Shop:
 @pytest.fixture(scope="module")
 def shop(deployment: Deployment) -> Iterator[Shop]:
     """Every night and every rehearsal of the story has passed."""
-    deployment.aws.set_rate(RATE)
     shop = _opened(deployment)
     try:
         _five_nights(shop)
@@ -87,7 +84,7 @@ def _opened(deployment: Deployment) -> Shop:
         DBName=DATABASE_NAME,
         Tags=[{"Key": "holdfast:policy", "Value": "orders"}],
     )
-    endpoint = instance_in_state(rds, "shop", timeout_seconds=60)["Endpoint"]
+    endpoint = deployment.until_database("shop")["Endpoint"]
     shop = Shop(
         deployment, Thing("database", "shop", "a shop"), endpoint, password, Load(deployment.aws, endpoint, password)
     )

@@ -21,7 +21,6 @@ from embedded.volumes.blockstore import BLOCK_BYTES, stored_path
 from tests.e2e.deployment import AWAY, Deployment, Thing
 from tests.e2e.rehearsals import Rehearsals, Rehearsed
 
-RATE = 10.0
 DISKS = {"page": "postgresql", "log": "postgresql-without-log", "silent": "ext4", "written": "ext4"}
 FREE_BLOCK = 600
 """The first block of four behind the file system of the prepared disk; no checksum covers what was written there."""
@@ -69,7 +68,6 @@ class Store:
 @pytest.fixture(scope="module")
 def store(deployment: Deployment) -> Iterator[Store]:
     """Both nights and all their rehearsals have passed."""
-    deployment.aws.set_rate(RATE)
     store = Store(deployment, {name: deployment.protect_a_volume(disk=disk) for name, disk in DISKS.items()})
     try:
         _two_nights(store)

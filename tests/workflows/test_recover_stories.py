@@ -133,7 +133,7 @@ def test_a_restore_is_waited_for_longer_and_longer() -> None:
     assert walk.run({}) == "Handed over"
     assert walk.waited[0] == 5
     assert walk.waited == sorted(walk.waited)
-    assert walk.waited[-1] == 35
+    assert walk.waited[-1] == 9
 
 
 def test_settings_are_waited_for() -> None:
@@ -151,6 +151,25 @@ def test_settings_are_looked_at_soon_however_long_the_restore_took() -> None:
     )
     assert walk.run({}) == "Handed over"
     assert walk.waited[-1] == 5
+
+
+def test_a_removal_is_looked_at_soon_however_long_restore_and_settings_took() -> None:
+    walk = scripted(
+        request={"ending": "tear down"},
+        CheckRecovery=[answering(readiness="not yet")] * 40 + [answering(readiness="ready")],
+        ConfigureRecovery=[answering(readiness="not yet")] * 40 + [answering(readiness="ready", settings=[])],
+        RemoveRecovery=[answering(is_removed=False), answering(is_removed=True)],
+    )
+    assert walk.run({}) == "Looked at and removed"
+    assert walk.waited_in["Wait for removal"] == [5]
+
+
+def test_settings_that_never_hold_are_told_after_ten_hours() -> None:
+    walk = scripted(ConfigureRecovery=answering(readiness="not yet"))
+    with pytest.raises(Uncaught, match="RecoveryStopped"):
+        walk.run({})
+    assert "171 looks" in walk.sent["RecordRecovery"][0]["recovery"]["problem"]
+    assert 10 * 3600 < sum(walk.waited) < 12 * 3600
 
 
 def test_what_was_only_to_be_looked_at_is_removed_to_the_end() -> None:
@@ -220,12 +239,12 @@ def test_what_aws_failed_is_removed_before_it_is_told_and_a_redrive_starts_it_ag
     assert len(walk.sent["StartRecovery"]) == 2
 
 
-def test_after_three_hundred_looks_somebody_is_told_and_a_redrive_waits_on() -> None:
-    walk = scripted(CheckRecovery=[answering(readiness="not yet")] * 300 + [answering(readiness="ready")])
+def test_after_two_hundred_looks_somebody_is_told_and_a_redrive_waits_on() -> None:
+    walk = scripted(CheckRecovery=[answering(readiness="not yet")] * 200 + [answering(readiness="ready")])
     with pytest.raises(Uncaught, match="RecoveryStopped"):
         walk.run({})
-    assert "300 looks" in walk.sent["RecordRecovery"][0]["recovery"]["problem"]
-    assert sum(walk.waited) < 11 * 3600
+    assert "200 looks" in walk.sent["RecordRecovery"][0]["recovery"]["problem"]
+    assert 24 * 3600 < sum(walk.waited) < 36 * 3600
     assert walk.redrive() == "Handed over"
 
 

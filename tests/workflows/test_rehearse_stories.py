@@ -37,6 +37,50 @@ def scripted(kind: str = "volume", **other: Handler | list[Handler]) -> Walk:
     return Walk("rehearse", answers=well | other)
 
 
+def deep(**stages: Handler | list[Handler]) -> Walk:
+    """A walk of a rehearsal with a deep check, on which everything goes well but for what is said otherwise."""
+    chosen = rehearsal(deep_check={"stage": "waiting"})
+    under_way, over = answering(deep_check={"stage": "under way"}), answering(deep_check={"stage": "over"})
+    well: dict[str, Handler | list[Handler]] = {"StartDeepCheck": under_way, "FollowDeepCheck": over}
+    return scripted("volume", ChooseRehearsal=choosing(rehearsal=chosen), **(well | stages))
+
+
+def test_a_deep_check_follows_what_was_read_and_comes_before_the_record() -> None:
+    walk = deep()
+    assert walk.run({}) == "Rehearsal passed"
+    assert list(walk.sent)[4:7] == ["InspectContent", "StartDeepCheck", "FollowDeepCheck"]
+    assert walk.sent["RecordRehearsal"][0]["rehearsal"]["deep_check"] == {"stage": "over"}
+
+
+def test_what_is_unfit_already_gets_no_machine() -> None:
+    walk = deep(InspectContent=answering(evidence={"fitness": "unfit", "reason": "block 7 differs"}))
+    assert walk.run({}) == "Rehearsal failed"
+    assert "StartDeepCheck" not in walk.sent
+
+
+def test_a_turn_is_waited_for_and_so_is_the_end() -> None:
+    waiting, under_way = answering(deep_check={"stage": "waiting"}), answering(deep_check={"stage": "under way"})
+    over = answering(deep_check={"stage": "over"})
+    walk = deep(StartDeepCheck=[waiting, waiting, under_way], FollowDeepCheck=[under_way, under_way, over])
+    assert walk.run({}) == "Rehearsal passed"
+    assert (walk.visited.count("Wait for turn"), walk.visited.count("Wait for deep check")) == (2, 3)
+    assert walk.waited[-5:] == [11, 12, 13, 14, 16]
+
+
+def test_a_deep_check_that_got_no_machine_is_recorded_and_what_was_restored_goes() -> None:
+    walk = deep(StartDeepCheck=answering(deep_check={"stage": "over"}, evidence={"fitness": "undecided", "reason": ""}))
+    assert walk.run({}) == "Rehearsal failed"
+    assert len(walk.sent["RecordRehearsal"]) == len(walk.sent["RemoveRestore"]) == 1
+
+
+@pytest.mark.parametrize("function", ["StartDeepCheck", "FollowDeepCheck"])
+@pytest.mark.parametrize("broken", [raising("Broken", "our mistake"), answering(deep_check={"stage": "asleep"})])
+def test_a_deep_check_that_breaks_ends_red_and_leaves_nothing(function: str, broken: Handler) -> None:
+    walk = deep(**{function: broken})
+    assert walk.run({}) == "Rehearsal broke"
+    assert len(walk.sent["RecordRehearsal"]) == len(walk.sent["RemoveRestore"]) == 1
+
+
 def test_a_point_that_restores_passes() -> None:
     walk = scripted()
     assert walk.run({}) == "Rehearsal passed"

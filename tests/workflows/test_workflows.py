@@ -5,12 +5,14 @@ from __future__ import annotations
 import inspect
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from itertools import accumulate, count, takewhile
 from typing import Any
 
 import pytest
 
 from functions.core import errors
+from functions.core.deep_checks import LONGEST
 from infra import functions
 from tests.workflows.walk import WORKFLOWS, definition, states_of
 
@@ -38,7 +40,6 @@ TASK_EVENTS = 5
 CHOICE_EVENTS = 2
 RETRY_EVENTS = 3
 MOST_EVENTS = 20_000
-MOST_LOOKS = 300
 
 
 def of_type(*types: str) -> list[Any]:
@@ -131,7 +132,7 @@ def test_a_task_is_tried_again_for_what_passes_by_name(name: str, title: str, st
     elif title == "Stop until it is redriven":
         assert retried == LAMBDA_SERVICE
     else:
-        killed = KILLED if name in ("recover", "recover_set", "swap_names") else set[str]()
+        killed = KILLED if name in ("recover", "recover_set", "rehearse", "swap_names") else set[str]()
         assert retried == passing - OF_CLAIMS | LAMBDA_SERVICE | killed
     assert "States.ALL" not in retried
     for retrier in state["Retry"]:
@@ -176,7 +177,10 @@ def test_a_failure_has_an_error_and_a_cause(name: str, title: str, state: Mappin
     assert state["Cause"]
 
 
-@pytest.mark.parametrize("title", ["Start restore", "Check restore", "Verify volume", "Inspect content"])
+@pytest.mark.parametrize(
+    "title",
+    ["Start restore", "Check restore", "Verify volume", "Inspect content", "Start deep check", "Follow deep check"],
+)
 def test_once_a_rehearsal_may_have_made_something_an_error_leads_to_its_removal(title: str) -> None:
     (catcher,) = MACHINES["rehearse"]["States"][title]["Catch"]
     assert "Remove what was restored" in reachable(MACHINES["rehearse"], catcher["Next"])
@@ -208,28 +212,40 @@ def round_events(state: Mapping[str, Any]) -> int:
     return WAITED_EVENTS + TASK_EVENTS + CHOICE_EVENTS + retries * RETRY_EVENTS
 
 
-def test_the_longest_history_of_a_recovery_stays_below_the_limit() -> None:
-    """At most 300 looks between two stops, each of them retried as often as it may be, and every other state once."""
-    states = MACHINES["recover"]["States"]
-    looks = MOST_LOOKS * max(round_events(s) for s in states.values() if s["Type"] == "Task" and "Wait" not in s)
-    others = sum(round_events(state) for state in states.values() if state["Type"] == "Task")
-    assert f"$polls < {MOST_LOOKS}" in json.dumps(states)
-    assert looks + others < MOST_EVENTS
+@pytest.mark.parametrize(("name", "most_looks"), [("recover", 300), ("swap_names", 130)])
+def test_the_longest_history_of_a_workflow_that_waits_stays_below_the_limit(name: str, most_looks: int) -> None:
+    """As many looks as its loops allow between two stops, each tried again as often as it may be, and every other state
+    once."""
+    states = MACHINES[name]["States"]
+    allowed = [int(looks) for looks in re.findall(r"\$polls (?:<|>=) (\d+)", json.dumps(states))]
+    assert max(allowed) == most_looks
+    tasks = [round_events(state) for state in states.values() if state["Type"] == "Task"]
+    assert most_looks * max(tasks) + sum(tasks) < MOST_EVENTS
 
 
 def test_the_longest_history_of_a_rehearsal_stays_below_the_limit() -> None:
-    """The waits grow, so its six hours hold so many looks and no more, even when they begin anew for the removal."""
+    """The waits grow, so its six hours hold so many looks and no more, even when they begin anew for the removal, and
+    whatever a deep check takes of them."""
     machine = MACHINES["rehearse"]
-    rounds = 0
-    for share in (0.5, 0.5):
-        waited, looks = 0.0, 0
-        while waited < machine["TimeoutSeconds"] * share:
-            waited += 5 + int(0.75 * looks)
-            looks += 1
-        rounds += looks
-    worst = rounds * round_events(machine["States"]["Check restore"])
-    others = sum(round_events(state) for state in machine["States"].values() if state["Type"] == "Task")
-    assert worst + others < MOST_EVENTS
+    waits = {title: state["Seconds"] for title, state in machine["States"].items() if state["Type"] == "Wait"}
+    assert {seconds for title, seconds in waits.items() if "deep check" in title or "turn" in title} == {
+        "{% $floor(10 * $power(1.1, $polls)) %}"
+    }
+    assert {seconds for title, seconds in waits.items() if "deep check" not in title and "turn" not in title} == {
+        "{% $floor(5 * $power(1.04, $max([0, $polls - 25]))) %}"
+    }
+
+    def looks_within(seconds: float, wait: Callable[[int], float]) -> int:
+        growing = accumulate(int(wait(before)) for before in count())
+        return sum(1 for _ in takewhile(lambda waited: waited < seconds, growing))
+
+    looks = max(
+        looks_within(deep, lambda before: 10 * 1.1**before)
+        + 2 * looks_within((machine["TimeoutSeconds"] - deep) / 2, lambda before: 5 * 1.04 ** max(0, before - 25))
+        for deep in range(0, int(LONGEST.total_seconds()) + 1, 600)
+    )
+    tasks = [round_events(state) for state in machine["States"].values() if state["Type"] == "Task"]
+    assert looks * max(tasks) + sum(tasks) < MOST_EVENTS
 
 
 def test_no_state_asks_for_heartbeats_that_nobody_sends() -> None:

@@ -49,6 +49,7 @@ class Walk:
     sent: dict[str, list[dict[str, Any]]] = field(default_factory=dict[str, list[dict[str, Any]]])
     variables: dict[str, Any] = field(default_factory=dict[str, Any])
     waited: list[float] = field(default_factory=list[float])
+    waited_in: dict[str, list[float]] = field(default_factory=dict[str, list[float]])
     redrives: int = 0
     error: str = ""
     cause: str = ""
@@ -89,7 +90,9 @@ class Walk:
                     self.error, self.cause = state["Error"], self._value(state["Cause"], seen)
                     return name, None
                 case "Wait":
-                    self.waited.append(self._value(state["Seconds"], seen))
+                    seconds = self._value(state["Seconds"], seen)
+                    self.waited.append(seconds)
+                    self.waited_in.setdefault(name, []).append(seconds)
                     name = state["Next"]
                 case "Pass":
                     self.variables |= self._value(state.get("Assign", {}), seen)
