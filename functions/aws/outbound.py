@@ -11,6 +11,7 @@ from functions.aws.clients import Clients
 from functions.aws.faults import translated
 from functions.aws.permissions import Permission
 from functions.core.errors import AwsBusy, BadMessage, Broken
+from functions.core.plain_text import printable
 
 if TYPE_CHECKING:
     from mypy_boto3_events import EventBridgeClient
@@ -61,15 +62,16 @@ class Queue:
         self.url = url
         self._sqs: SQSClient = clients.retrying("sqs", region)
 
-    def send(self, messages: Sequence[str], *, delay_seconds: int = 0) -> None:
-        """Every message is in the queue, invisible for `delay_seconds`.
+    def send(self, messages: Sequence[str], *, delays_seconds: Sequence[int] = ()) -> None:
+        """Every message is in the queue, each invisible for its delay, if there are any.
 
         Errors: AwsBusy, Broken when the queue did not take some of them; the others are in it, so the caller sends
         all of them again and readers meet a message twice, which they always may.
         """
+        delays = iter(delays_seconds or [0] * len(messages))
         for batch in _batches(messages):
             entries: list[SendMessageBatchRequestEntryTypeDef] = [
-                {"Id": str(position), "MessageBody": body, "DelaySeconds": delay_seconds}
+                {"Id": str(position), "MessageBody": body, "DelaySeconds": next(delays)}
                 for position, body in enumerate(batch)
             ]
             with translated("sqs:SendMessageBatch", resource=self.url):
@@ -119,9 +121,9 @@ class Topic:
         self._sns: SNSClient = clients.retrying("sns", region)
 
     def notify(self, subject: str, body: str) -> None:
-        """The notice is with SNS, under a subject that mail can carry."""
+        """The notice is with SNS, under a subject that mail can carry, in characters that a reader can see."""
         with translated("sns:Publish", resource=self.arn):
-            self._sns.publish(TopicArn=self.arn, Subject=subject_line(subject), Message=_fitting(body))
+            self._sns.publish(TopicArn=self.arn, Subject=subject_line(subject), Message=_fitting(printable(body)))
 
 
 def subject_line(text: str) -> str:

@@ -38,18 +38,20 @@ def owed(
     )
 
 
-def choose(owed_now: Iterable[Copy], *, free: int, busy_sources: Collection[str]) -> tuple[Copy, ...]:
-    """The copies to start with `free` permits: earliest deadline first, the longest first among equals.
+def choose(
+    waiting: Iterable[Copy], *, free: int, busy_sources: Collection[str], has_permit: Callable[[Copy], bool]
+) -> tuple[Copy, ...]:
+    """The copies to start with `free` permits, in the order in which they wait; read no further than needed.
 
     A source with a copy in progress to the Region is passed over: AWS would make its second copy wait for the first,
     and the permit would idle with it.
     """
     chosen: list[Copy] = []
     busy = set(busy_sources)
-    for copy in sorted(owed_now, key=lambda c: (c.deadline, -c.expected_seconds, c.source_snapshot_id)):
+    for copy in waiting if free > 0 else ():
+        if not has_permit(copy) and copy.source_id not in busy:
+            chosen.append(copy)
+        busy.add(copy.source_id)
         if len(chosen) >= free:
             break
-        if copy.source_id not in busy:
-            chosen.append(copy)
-            busy.add(copy.source_id)
     return tuple(chosen)

@@ -13,6 +13,9 @@ from functions.core.slots import Slot, Why, newest_due, next_after, slots_betwee
 MISSED_AT_MOST = 50
 """How many missed slots of one resource are written down after an outage: enough to see it, not a flood."""
 
+ALARM_COUNTS_FOR = timedelta(hours=30)
+CLOCKS_DIFFER_BY = timedelta(minutes=5)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Planned:
@@ -59,6 +62,24 @@ def _owed(known: Planned, policy: Policy, now: datetime) -> Owed | None:
         if passed:
             reason += f"; catches up for {len(passed)} missed"
     return Owed(slot=slot, policy=policy, deadline=next_after(policy, slot), reason=reason, missed=missed)
+
+
+def looks_again_at(known: Planned, settings: Settings, now: datetime) -> datetime:
+    """When the next slot of a resource is due that owes none now; for a policy that nobody states, in an hour."""
+    policy = settings.policies.get(known.policy)
+    return next_after(policy, newest_due(policy, known.resource, now)) if policy else now + timedelta(hours=1)
+
+
+def why_too_old(alarmed_at: datetime, now: datetime) -> str:
+    """Why an alarm of that time is not heeded any more, or not yet; empty when it is of now.
+
+    EventBridge gives up after a day. What is older was kept somewhere and sent again, and what it asks for is over.
+    """
+    if alarmed_at > now + CLOCKS_DIFFER_BY:
+        return f"the alarm is of {alarmed_at:%Y-%m-%d %H:%M} UTC, which is not yet"
+    if now - alarmed_at > ALARM_COUNTS_FOR:
+        return f"the alarm is of {alarmed_at:%Y-%m-%d %H:%M} UTC, and what it asked for is over"
+    return ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,6 +28,25 @@ class Status(StrEnum):
     DELETED = "DELETED"
 
 
+class Stage(StrEnum):
+    """On which list of open work something stands, so that whoever looks for one kind of work reads no other."""
+
+    WAITING = "waiting"
+    UNDER_WAY = "under way"
+    COPYING = "copying"
+    ENDED = "ended"
+
+
+def stage_of(status: Status, copy_to: tuple[str, ...] = ()) -> Stage:
+    """The list for work of this status: owed work waits for a permit, a complete point for its copies, and what ended
+    for another attempt or for its run to be closed."""
+    if status is Status.OWED:
+        return Stage.WAITING
+    if status in (Status.INTENT, Status.CREATED):
+        return Stage.UNDER_WAY
+    return Stage.COPYING if status is Status.COMPLETED and copy_to else Stage.ENDED
+
+
 MOVES: Mapping[Status, frozenset[Status]] = {
     Status.OWED: frozenset({Status.INTENT, Status.MISSED, Status.GONE}),
     Status.INTENT: frozenset({Status.CREATED, Status.OWED, Status.FAILED, Status.GONE}),
@@ -84,6 +103,7 @@ class Point:
     claimed_at: datetime | None = None
     parts: tuple[Part, ...] = ()
     ordered_at: datetime | None = None
+    not_before: datetime | None = None
     created_at: datetime | None = None
     completed_at: datetime | None = None
     expired_at: datetime | None = None

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from functions.core import claims, labels
 from functions.core.claims import Step
-from functions.core.errors import ClaimedElsewhere, HoldfastError, OutcomeUnknown, Refused, TooManyInFlight, TryAgain
+from functions.core.errors import ClaimedElsewhere, HoldfastError, OutcomeUnknown, Refused, TryAgain
 from functions.core.permits import Operation, PoolName
 from functions.core.points import Copy
 from functions.core.snapshots import CopyOrder, Snapshot
@@ -27,8 +27,8 @@ class CopyBegun:
 
 
 def copy_snapshot(order: CopyOrder, tools: Tools, now: datetime) -> CopyBegun:
-    """The copy is begun and recorded once. A refusal for lack of room leaves it owed; its next order comes from
-    track_points, which holds the queue of copies in the order of their deadlines.
+    """The copy is begun and recorded once. What AWS has no room for stays owed: its next order comes when there is a
+    permit again.
 
     Errors: OutcomeUnknown and ClaimedElsewhere, after which the claim stands and the frame sends the order again.
     """
@@ -70,26 +70,27 @@ def _begin(order: CopyOrder, tools: Tools, *, is_take_over: bool) -> Snapshot:
     resource = order.slot.resource
     snapshots = tools.snapshots(resource.kind, order.region)
     if is_take_over:
-        for found in snapshots.find(order.slot, attempt=order.attempt):
+        with settling.claim_stands():
+            of_slot = snapshots.find(order.slot, attempt=order.attempt)
+        for found in of_slot:
             if found.tags.get(labels.SOURCE_SNAPSHOT) == order.source_snapshot_id:
                 return found
     return snapshots.copy(order, labels.for_copy(order), home_region=resource.region)
 
 
 def _give_back(copy: Copy, problem: HoldfastError, tools: Tools, now: datetime) -> None:
-    pool = PoolName.of(Operation.COPY, copy.slot.resource.kind, copy.region)
     tools.ledger.copies.give_back(copy, now)
-    if isinstance(problem, TooManyInFlight):
-        tools.ledger.permits.refused(pool, settling.copy_holder(copy), now)
-    else:
-        tools.ledger.permits.give_back(pool, [settling.copy_holder(copy)], now, succeeded=False)
+    settling.return_permit(_pool(copy), settling.copy_holder(copy), problem, tools, now)
 
 
 def _fail(copy: Copy, problem: HoldfastError, tools: Tools, now: datetime) -> None:
-    pool = PoolName.of(Operation.COPY, copy.slot.resource.kind, copy.region)
     tools.ledger.copies.fail_claim(copy, now, f"{type(problem).__name__}: {problem.what}")
-    tools.ledger.permits.give_back(pool, [settling.copy_holder(copy)], now, succeeded=False)
+    settling.return_permit(_pool(copy), settling.copy_holder(copy), problem, tools, now)
     settling.close_if_settled(copy.slot, tools, now)
+
+
+def _pool(copy: Copy) -> PoolName:
+    return PoolName.of(Operation.COPY, copy.slot.resource.kind, copy.region)
 
 
 def _left(order: CopyOrder, reason: str) -> CopyBegun:

@@ -7,12 +7,12 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from functions.aws.metrics import written_bytes
-from functions.contracts import from_aws, wire
-from functions.core.planning import Owed
+from functions.contracts import from_aws
+from functions.core.planning import Owed, why_too_old
 from functions.core.planning import heed_alarm as answer
 from functions.core.resources import ResourceKey
 from functions.core.slots import period
-from functions.handlers import frame, settling
+from functions.handlers import dispatching, frame, settling
 from functions.handlers.tools import Tools
 from functions.ledger.resources import Known
 
@@ -32,10 +32,14 @@ def heed_alarm(event: dict[str, Any], tools: Tools, now: datetime) -> AlarmHeede
     """Each protected resource the alarm watches has an extra point ordered when its policy's rule says so.
 
     The same alarm delivered twice names the same minute, so it is the same slot and the same point.
+
+    Errors: NotAllowed when the alarm is another account's.
     """
     alarm = from_aws.alarm(event)
-    if not alarm.is_alarm:
-        return AlarmHeeded(alarm=alarm.detail.alarm_name, answers=("it is not in ALARM",))
+    settling.refuse_foreign(alarm, tools)
+    why_not = why_too_old(alarm.alarmed_at, now) if alarm.is_alarm else "it is not in ALARM"
+    if why_not:
+        return AlarmHeeded(alarm=alarm.detail.alarm_name, answers=(why_not,))
     watched = alarm.resources()
     answers = [f"{key}: {_answer(key, alarm.alarmed_at, tools, now)}" for key in watched]
     return AlarmHeeded(alarm=alarm.detail.alarm_name, answers=tuple(answers) or ("it watches no resource of ours",))
@@ -68,7 +72,7 @@ def _answer(key: ResourceKey, alarmed_at: datetime, tools: Tools, now: datetime)
         return "another alarm of this moment bought the point"
     owed = Owed(slot=decision.slot, policy=policy, deadline=now + period(policy), reason=decision.reason)
     if tools.ledger.points.owe(owed, now):
-        tools.snapshot_orders.send([wire.dump(settling.first_order(owed))])
+        dispatching.order_points(tools, now)
     return f"an extra point is ordered: {decision.reason}"
 
 

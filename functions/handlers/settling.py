@@ -1,4 +1,4 @@
-"""What several verbs do the same way: the orders they send, and closing a run once nothing of it is left to do."""
+"""What several verbs do the same way: whose alarms count, the orders they send, closing a run that has no work left."""
 
 from __future__ import annotations
 
@@ -6,25 +6,26 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 
+from functions.contracts.from_aws import AlarmChanged
 from functions.core import runs
-from functions.core.errors import HoldfastError
-from functions.core.planning import Owed
+from functions.core.errors import AwsBusy, HoldfastError, NotAllowed, OutcomeUnknown, TooManyInFlight
+from functions.core.permits import PoolName
 from functions.core.points import Copy, Point
 from functions.core.slots import Slot
 from functions.core.snapshots import CopyOrder, SnapshotOrder
 from functions.handlers.tools import Tools
 
 
-def first_order(owed: Owed) -> SnapshotOrder:
-    """The order that asks for a slot that was just written down as owed."""
-    return SnapshotOrder(
-        slot=owed.slot,
-        policy=owed.policy.name,
-        policy_version=owed.policy.version,
-        copy_to=owed.policy.copy_to,
-        deadline=owed.deadline,
-        reason=owed.reason,
-    )
+def refuse_foreign(alarm: AlarmChanged, tools: Tools) -> None:
+    """The alarm is of this account.
+
+    Errors: NotAllowed when it is another's, whatever it names: resources of two accounts may be called the same.
+    """
+    if alarm.account != tools.account:
+        raise NotAllowed(
+            f"the alarm {alarm.detail.alarm_name!r} comes from another account",
+            hint="Only alarms of this account are heeded; look at the rule that sent it.",
+        )
 
 
 def snapshot_order(point: Point) -> SnapshotOrder:
@@ -59,6 +60,16 @@ def copy_holder(copy: Copy | CopyOrder) -> str:
     return f"{copy.slot.key}:{copy.source_snapshot_id}"
 
 
+def return_permit(pool: PoolName, holder: str, problem: HoldfastError, tools: Tools, now: datetime) -> None:
+    """The permit is returned, and the pool has learnt what AWS showed: its room, its pace, or nothing."""
+    if isinstance(problem, TooManyInFlight):
+        tools.ledger.permits.refused(pool, holder, now)
+    elif isinstance(problem, AwsBusy):
+        tools.ledger.permits.throttled(pool, holder)
+    else:
+        tools.ledger.permits.give_back(pool, [holder], now, succeeded=False)
+
+
 def close_if_settled(slot: Slot, tools: Tools, now: datetime) -> bool:
     """Whether the run of this slot is closed now: written once, and the point no longer among the open ones."""
     point = tools.ledger.points.get(slot)
@@ -70,6 +81,20 @@ def close_if_settled(slot: Slot, tools: Tools, now: datetime) -> bool:
     tools.ledger.stories.close(runs.close(point, copies, now))
     tools.ledger.points.settle(slot)
     return True
+
+
+@contextmanager
+def claim_stands() -> Iterator[None]:
+    """Whatever goes wrong inside, while an old claim is looked into, leaves the claim as it is.
+
+    Given back, or failed, it would be forgotten that AWS may have begun, and the next one would begin a second.
+    """
+    try:
+        yield
+    except HoldfastError as problem:
+        raise OutcomeUnknown(
+            f"what an earlier claim began could not be looked for: {problem.what}", hint=problem.hint
+        ) from problem
 
 
 @contextmanager

@@ -11,19 +11,23 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from itertools import chain
 
 from functions.contracts import wire
 from functions.core import labels
 from functions.core.errors import BadMessage, HoldfastError
 from functions.core.labels import Label
 from functions.core.permits import Operation, PoolName
-from functions.core.points import OPEN, Copy, Point, Status, may_begin_again, part_of
+from functions.core.points import Copy, Point, Stage, Status, may_begin_again, part_of
 from functions.core.resources import Kind
 from functions.core.snapshots import Snapshot, State
-from functions.handlers import frame, settling
+from functions.handlers import dispatching, frame, settling
 from functions.handlers.tools import Tools
 
 RECENT = timedelta(hours=6)
+COMPARED_AGAIN = timedelta(hours=1)
+"""How much older than the last sweep is what the next one looks at once more: EC2 shows some things late."""
+
 FULL_EVERY = timedelta(hours=24)
 LOST_AFTER = timedelta(minutes=12)
 """An order that changed nothing for so long is sent again: longer than GRACE, so that no claim is young by then."""
@@ -50,13 +54,15 @@ def sweep(tools: Tools, now: datetime) -> Swept:
     troubles: list[HoldfastError] = []
     settings = tools.settings
     found = _reconciled(tools, now, troubles)
-    points = list(tools.ledger.points.open_in(settings.home_region))
-    copies = [copy for region in settings.copy_regions for copy in tools.ledger.copies.open_in(region)]
-    closed = [p for p in points if p.status not in OPEN and settling.close_if_settled(p.slot, tools, now)]
-    still_open = [p for p in points if p not in closed]
-    reordered = [*_reorder_points(still_open, tools, now), *_reorder_copies(copies, tools, now)]
-    returned = _return_permits(still_open, copies, tools, now)
-    overdue = [f"{p.slot.resource} {p.slot.at:%Y-%m-%dT%H:%MZ}" for p in still_open if now >= p.deadline]
+    points = list(tools.ledger.points.open_in(settings.home_region, Stage.UNDER_WAY, Stage.ENDED))
+    copies = [c for r in settings.copy_regions for c in tools.ledger.copies.open_in(r, Stage.UNDER_WAY, Stage.ENDED)]
+    reordered = [*_reorder_points(points, tools, now), *_reorder_copies(copies, tools, now)]
+    closed = _close(tools, now)
+    returned = _return_permits(points, copies, tools, now)
+    dispatching.order_points(tools, now)
+    dispatching.order_copies(tools, now)
+    late = [p for p in tools.ledger.points.open_in(settings.home_region, until=now) if p.slot.key not in closed]
+    overdue = [f"{point.slot.resource} {point.slot.at:%Y-%m-%dT%H:%MZ}" for point in late]
     tools.health.count(Overdue=len(overdue))
     if troubles:
         raise troubles[0]
@@ -66,7 +72,7 @@ def sweep(tools: Tools, now: datetime) -> Swept:
         not_ours=tuple(found[Found.NOT_OURS]),
         reordered=tuple(reordered),
         permits_returned=returned,
-        closed=tuple(str(p.slot.resource) for p in closed),
+        closed=tuple(closed.values()),
         overdue=tuple(overdue),
     )
 
@@ -81,21 +87,25 @@ class Found(StrEnum):
 
 
 def _reconciled(tools: Tools, now: datetime, troubles: list[HoldfastError]) -> Mapping[Found, list[str]]:
-    """Every snapshot of ours with what became of it; those older than a few hours only once a day, or when the ledger
+    """Every snapshot of ours with what became of it; those that the last sweep saw only once a day, or when the ledger
     has never been compared with AWS at all, as after its loss. One that could not be compared everywhere is due again.
+
+    Copies come first: a point that was adopted before its copies would owe them once more.
     """
     is_full = tools.ledger.since.is_due("full sweep", every=FULL_EVERY, now=now)
+    last = tools.ledger.since.done_at("sweep")
+    since = now - RECENT if last is None else max(now - RECENT, last - COMPARED_AGAIN)
     found: dict[Found, list[str]] = {outcome: [] for outcome in Found}
-    for region in tools.settings.regions:
+    for region in reversed(tools.settings.regions):
         for kind in Kind:
             with settling.apart(troubles):
                 for snapshot in tools.snapshots(kind, region).ours():
-                    is_recent = snapshot.started_at is None or now - snapshot.started_at < RECENT
+                    is_recent = snapshot.started_at is None or snapshot.started_at > since
                     if is_full or is_recent:
                         outcome = _reconcile(snapshot, kind, tools, now)
                         found[outcome].append(f"{snapshot.id} in {region}")
-    if is_full and not troubles:
-        tools.ledger.since.did("full sweep", now)
+    for chore in () if troubles else ("sweep", "full sweep") if is_full else ("sweep",):
+        tools.ledger.since.did(chore, now)
     return found
 
 
@@ -112,11 +122,16 @@ def _reconcile(snapshot: Snapshot, kind: Kind, tools: Tools, now: datetime) -> F
 
 
 def _reconcile_home(snapshot: Snapshot, label: Label, tools: Tools, now: datetime) -> Found:
-    point = tools.ledger.points.get(label.slot)
-    if point is None:
+    points = tools.ledger.points
+    point = points.get(label.slot)
+    if point is None or point.status is Status.OWED:
         of_slot = tools.snapshots(label.slot.resource.kind, snapshot.region).find(label.slot, attempt=label.attempt)
-        if not of_slot and snapshot.state is State.FAILED:
+        parts = tuple(part_of(one) for one in of_slot)
+        if not parts:
             return Found.KNOWN  # nothing to restore from; the planner owes the newest slot anyway, and only that one
+        if point is not None:  # owed anew by a ledger that had forgotten it
+            is_claimed = points.claim(point, now) is not None
+            return Found.ADOPTED if is_claimed and points.record(label.slot, now, parts, now, {}) else Found.KNOWN
         orphan = Point(
             slot=label.slot,
             status=Status.CREATED,
@@ -125,11 +140,11 @@ def _reconcile_home(snapshot: Snapshot, label: Label, tools: Tools, now: datetim
             copy_to=label.copy_to,
             deadline=_deadline(label, tools),
             attempt=label.attempt,
-            parts=tuple(part_of(one) for one in of_slot) or (part_of(snapshot),),
+            parts=parts,
             created_at=snapshot.started_at or now,
             reason="adopted: AWS had the snapshot, the ledger did not",
         )
-        return Found.ADOPTED if tools.ledger.points.adopt(orphan) else Found.KNOWN
+        return Found.ADOPTED if points.adopt(orphan) else Found.KNOWN
     is_recorded = any(part.snapshot_id == snapshot.id for part in point.parts)
     if point.status is Status.COMPLETED and not is_recorded:
         tools.ledger.surplus.found(label.slot, snapshot, now)
@@ -140,6 +155,11 @@ def _reconcile_home(snapshot: Snapshot, label: Label, tools: Tools, now: datetim
 def _reconcile_copy(snapshot: Snapshot, label: Label, source_snapshot_id: str, tools: Tools, now: datetime) -> Found:
     copies = tools.ledger.copies
     copy = copies.get(label.slot, snapshot.region, source_snapshot_id)
+    if snapshot.state is State.FAILED and (copy is None or copy.status is Status.OWED):
+        return Found.KNOWN  # another one may be whole, and if there is none the point owes it
+    if copy is not None and copy.status is Status.OWED:  # owed anew by a ledger that had forgotten it
+        is_claimed = copies.claim(copy, now) is not None
+        return Found.ADOPTED if is_claimed and copies.record(copy, now, snapshot, now) else Found.KNOWN
     if copy is None:
         orphan = Copy(
             slot=label.slot,
@@ -168,33 +188,39 @@ def _deadline(label: Label, tools: Tools) -> datetime:
 
 
 def _reorder_points(points: Iterable[Point], tools: Tools, now: datetime) -> list[str]:
-    """Orders for the slots whose order changed nothing for too long, or whose attempt failed and has another."""
-    lost = [p for p in points if p.may_begin_again or _is_stuck(p.status, p.claimed_at or p.ordered_at, now)]
+    """Claims that nobody finished are ordered again; what failed and has another attempt is owed again."""
+    lost = [point for point in points if _is_stuck(point, now)]
+    failed = [point for point in points if point.may_begin_again]
+    for point in failed:
+        tools.ledger.points.move(point, Status.OWED, now=now)
     tools.snapshot_orders.send([wire.dump(settling.snapshot_order(point)) for point in lost])
-    return [f"{p.slot.resource} {p.slot.at:%Y-%m-%dT%H:%MZ}: {p.status}" for p in lost]
+    return [f"{p.slot.resource} {p.slot.at:%Y-%m-%dT%H:%MZ}: {p.status}" for p in (*lost, *failed)]
 
 
 def _reorder_copies(copies: Iterable[Copy], tools: Tools, now: datetime) -> list[str]:
-    """Claims that nobody finished are ordered again, failed copies are owed again; track_points gives the permits."""
-    orders: list[Copy] = []
-    said: list[str] = []
-    for copy in copies:
-        is_lost = _is_stuck(copy.status, copy.claimed_at or copy.ordered_at, now)
-        if not is_lost and not may_begin_again(copy.status, copy.attempt):
-            continue
-        if copy.status is Status.INTENT:
-            orders.append(copy)
-        elif copy.status is not Status.OWED:
-            tools.ledger.copies.move(copy, Status.OWED, now=now)
-        else:
-            continue
-        said.append(f"{copy.source_snapshot_id} to {copy.region}: {copy.status}")
-    tools.copy_orders.send([wire.dump(settling.copy_order(copy)) for copy in orders])
-    return said
+    """Claims that nobody finished are ordered again; what failed and has another attempt is owed again."""
+    lost = [copy for copy in copies if _is_stuck(copy, now)]
+    failed = [copy for copy in copies if may_begin_again(copy.status, copy.attempt)]
+    for copy in failed:
+        tools.ledger.copies.move(copy, Status.OWED, now=now)
+    tools.copy_orders.send([wire.dump(settling.copy_order(copy)) for copy in lost])
+    return [f"{copy.source_snapshot_id} to {copy.region}: {copy.status}" for copy in (*lost, *failed)]
 
 
-def _is_stuck(status: Status, since: datetime | None, now: datetime) -> bool:
-    return status in (Status.OWED, Status.INTENT) and since is not None and now - since >= LOST_AFTER
+def _is_stuck(work: Point | Copy, now: datetime) -> bool:
+    return work.status is Status.INTENT and work.claimed_at is not None and now - work.claimed_at >= LOST_AFTER
+
+
+def _close(tools: Tools, now: datetime) -> dict[str, str]:
+    """The runs that were left open by one who died: those without copies at once, the others at their deadline.
+
+    Whoever moves the last copy closes the run; to ask of every point that waits for its copies, whether that was
+    forgotten, would read the whole night's work every quarter of an hour.
+    """
+    home, points = tools.settings.home_region, tools.ledger.points
+    left = chain(points.open_in(home, Stage.ENDED), points.open_in(home, Stage.COPYING, until=now))
+    over = {point.slot.key: point.slot for point in left}
+    return {key: str(slot.resource) for key, slot in over.items() if settling.close_if_settled(slot, tools, now)}
 
 
 def _return_permits(points: Iterable[Point], copies: Iterable[Copy], tools: Tools, now: datetime) -> int:

@@ -27,12 +27,13 @@ def take_inventory(tools: Tools, now: datetime) -> InventoryTaken:
     """Every resource of the home Region is on the ledger with its coverage; those that vanished are marked as gone."""
     found = tuple(tools.inventory(tools.settings.home_region).resources())
     coverage = cover(found, tools.settings)
+    known_before = {known.resource: known for known in tools.ledger.resources.all()}
     for one in coverage:
-        tools.ledger.resources.stand(one, now)
+        tools.ledger.resources.stand(one, now, known_before.get(one.resource.key))
     seen = {resource.key for resource in found}
     gone = [
         known
-        for known in tools.ledger.resources.all()
+        for known in known_before.values()
         if known.resource not in seen and not known.is_gone and now - known.seen_at > FORGOTTEN_AFTER
     ]
     for known in gone:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from functions.core import claims, labels
 from functions.core.claims import Step
@@ -14,11 +14,11 @@ from functions.core.errors import (
     OutcomeUnknown,
     Refused,
     ResourceBusy,
-    TooManyInFlight,
+    ResourceGone,
     TryAgain,
 )
 from functions.core.permits import Operation, PoolName
-from functions.core.points import Point, part_of
+from functions.core.points import Point, Status, part_of
 from functions.core.snapshots import Snapshot, SnapshotOrder
 from functions.handlers import frame, settling
 from functions.handlers.tools import Tools
@@ -36,9 +36,9 @@ class SnapshotTaken:
 
 def take_snapshot(order: SnapshotOrder, tools: Tools, now: datetime) -> SnapshotTaken:
     """The slot's snapshots are begun and recorded once, however often and by however many the order is carried out.
+    What AWS has no room for stays owed: its next order comes when there is a permit again.
 
-    Errors: TryAgain's leaves, after which the slot is owed as before (or still claimed, when nobody knows whether AWS
-    began); the frame sends the order again.
+    Errors: OutcomeUnknown and ClaimedElsewhere, after which the claim stands and the frame sends the order again.
     """
     points = tools.ledger.points
     point = points.get(order.slot)
@@ -53,14 +53,16 @@ def take_snapshot(order: SnapshotOrder, tools: Tools, now: datetime) -> Snapshot
         raise ClaimedElsewhere(f"{order.slot.resource}: {claim.reason}", hint="The order comes back by itself.")
     pool = PoolName.of(Operation.CREATE, order.slot.resource.kind, order.slot.resource.region)
     if not tools.ledger.permits.take(pool, order.slot.key, now):
-        raise TooManyInFlight(f"all permits {pool} are in use", hint="The order waits in the queue.")
+        return _left(order, f"it stays owed: all permits {pool} are in use")
     attempt = points.claim(point, now)
     if attempt is None:
         return _left(order, "somebody else claimed it at this moment")
     try:
         begun, configuration = _begin(order, attempt, tools, is_take_over=claim.step is Step.LOOK_FIRST)
     except HoldfastError as problem:
-        _undo(point, pool, problem, tools, now)
+        status = _undo(point, pool, problem, tools, now)
+        if status is Status.OWED:
+            return _left(order, f"it stays owed: {problem.what}")
         if isinstance(problem, Refused):  # written down; the sweep begins the next attempt, if there is one
             return _left(order, f"refused: {problem}")
         raise
@@ -80,34 +82,39 @@ def _begin(
     """The snapshots of the slot, found or begun, and what a restore of them will need to know.
 
     The configuration is read before the create, because afterwards nothing may fail: an order whose snapshot exists
-    must come to its record.
+    must come to its record, without a configuration when the resource is gone by then.
     """
     resource = order.slot.resource
     snapshots = tools.snapshots(resource.kind, resource.region)
-    configuration = tools.inventory(resource.region).configuration(resource)
-    found = snapshots.find(order.slot, attempt=attempt) if is_take_over else ()
-    if found:
-        return found, configuration
+    inventory = tools.inventory(resource.region)
+    if is_take_over:
+        with settling.claim_stands():
+            found = snapshots.find(order.slot, attempt=attempt)
+            if found:
+                try:
+                    return found, inventory.configuration(resource)
+                except ResourceGone:
+                    return found, {}
+    configuration = inventory.configuration(resource)
     ordered = replace(order, attempt=attempt)
     return snapshots.take(ordered, labels.for_snapshot(ordered)), configuration
 
 
-def _undo(point: Point, pool: PoolName, problem: HoldfastError, tools: Tools, now: datetime) -> None:
-    """The claim is as the problem leaves it: kept when AWS may have begun, given back when it did not, failed when it
-    never will."""
+def _undo(point: Point, pool: PoolName, problem: HoldfastError, tools: Tools, now: datetime) -> Status:
+    """Where the point is as the problem leaves it: claimed when AWS may have begun, owed when it did not, failed when
+    it never will."""
     ledger, slot = tools.ledger, point.slot
     if isinstance(problem, OutcomeUnknown):
-        return
-    if isinstance(problem, TooManyInFlight):
-        ledger.permits.refused(pool, slot.key, now)
-    else:
-        ledger.permits.give_back(pool, [slot.key], now, succeeded=False)
+        return Status.INTENT
+    settling.return_permit(pool, slot.key, problem, tools, now)
     is_too_late = isinstance(problem, ResourceBusy) and now >= point.deadline
     if isinstance(problem, TryAgain) and not is_too_late:
-        ledger.points.give_back(slot, now)
-        return
-    ledger.points.fail_claim(slot, now, f"{type(problem).__name__}: {problem.what}")
+        not_before = now + timedelta(seconds=problem.after_seconds) if isinstance(problem, ResourceBusy) else None
+        ledger.points.give_back(point, now, not_before=not_before)
+        return Status.OWED
+    ledger.points.fail_claim(point, now, f"{type(problem).__name__}: {problem.what}")
     settling.close_if_settled(slot, tools, now)
+    return Status.FAILED
 
 
 def _left(order: SnapshotOrder, reason: str) -> SnapshotTaken:

@@ -1,4 +1,4 @@
-"""Track points: look at AWS, move points and copies along, and send the next copies on their way.
+"""Track points: look at AWS, move points and copies along, and send the next ones on their way.
 
 A notice only says where to look sooner. What is true is what AWS answers now, so a lost, late, doubled or forged
 notice changes nothing but the hour.
@@ -12,32 +12,39 @@ from datetime import datetime
 from itertools import groupby
 from typing import Any, TypeVar
 
-from functions.contracts import from_aws, wire
+from functions.contracts import from_aws
 from functions.core import copies as copying
-from functions.core.errors import HoldfastError
+from functions.core import labels
+from functions.core.errors import BadMessage, HoldfastError
 from functions.core.permits import Operation, PoolName
-from functions.core.points import GRACE, Copy, Part, Point, Status, part_of, status_of
+from functions.core.points import GRACE, Copy, Part, Point, Stage, Status, part_of, status_of
 from functions.core.resources import Kind
 from functions.core.slots import Slot
 from functions.core.snapshots import Snapshot, Snapshots, State
-from functions.handlers import frame, settling
+from functions.handlers import dispatching, frame, settling
 from functions.handlers.tools import Tools
 
 Work = TypeVar("Work", Point, Copy)
 
+KINDS_OF: Mapping[str, tuple[Kind, ...]] = {"aws.ec2": (Kind.VOLUME,), "aws.rds": (Kind.DATABASE, Kind.CLUSTER)}
+"""By the source of a notice, the kinds whose adapters can look at what it names; one of EC2's sees every snapshot."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PointsTracked:
-    """What moved where, which copies were ordered, which runs were closed."""
+    """What moved where, which points and copies were ordered, which runs were closed. `ignored` says of each notice
+    that told of nothing of ours why."""
 
     looked_in: tuple[str, ...]
     moved: tuple[str, ...]
+    points_ordered: tuple[str, ...]
     copies_ordered: tuple[str, ...]
     closed: tuple[str, ...]
+    ignored: tuple[str, ...] = ()
 
 
 def track_points(event: dict[str, Any], tools: Tools, now: datetime) -> PointsTracked:
-    """Every open point and copy stands where AWS says it is; free permits are used; settled runs are closed.
+    """Every point and copy under way stands where AWS says it is; free permits are used; settled runs are closed.
 
     What goes wrong with one kind in one Region is raised after everything else is done: the night on which a Region is
     down is the night on which the others must go on.
@@ -45,16 +52,23 @@ def track_points(event: dict[str, Any], tools: Tools, now: datetime) -> PointsTr
     troubles: list[HoldfastError] = []
     settings = tools.settings
     regions = settings.regions
+    heard = from_aws.notices(event["Records"]) if "Records" in event else ()
+    # Before anything that takes long: how long each order waits is counted from now.
+    points_ordered = [] if "Records" in event else dispatching.order_points(tools, now)
     if "Records" in event:
-        hinted = {notice.region for notice in from_aws.notices(event["Records"])}
+        hinted = {notice.region for notice in heard if notice.account == tools.account}
         regions = tuple(region for region in settings.regions if region in hinted)
     moved: list[tuple[Slot, str]] = []
-    if settings.home_region in regions:
-        moved += _track_home(settings.home_region, tools, now, troubles)
-    for region in settings.copy_regions:
-        if region in regions:
-            moved += _track_copies(region, tools, now, troubles)
-    ordered = [copy for region in settings.copy_regions for copy in _order_copies(region, tools, now)]
+    under_way: set[str] = set()
+    for region in regions:
+        with settling.apart(troubles):
+            points, copies = _named(heard, region, tools) if "Records" in event else _all(region, tools)
+            under_way.update(part.snapshot_id for point in points for part in point.parts)
+            under_way.update(copy.snapshot_id for copy in copies if copy.snapshot_id is not None)
+            moved += _track_points(points, region, tools, now, troubles)
+            moved += _track_copies(copies, region, tools, now, troubles)
+    points_ordered += dispatching.order_points(tools, now)
+    copies_ordered = dispatching.order_copies(tools, now)
     touched = {slot.key: slot for slot, _ in moved}
     closed = [slot for slot in touched.values() if settling.close_if_settled(slot, tools, now)]
     if troubles:
@@ -63,15 +77,75 @@ def track_points(event: dict[str, Any], tools: Tools, now: datetime) -> PointsTr
     return PointsTracked(
         looked_in=regions,
         moved=tuple(said for _, said in moved),
-        copies_ordered=tuple(f"{copy.source_snapshot_id} to {copy.region}" for copy in ordered),
+        points_ordered=tuple(str(point.slot.resource) for point in points_ordered),
+        copies_ordered=tuple(f"{copy.source_snapshot_id} to {copy.region}" for copy in copies_ordered),
         closed=tuple(f"{slot.resource} {slot.at:%Y-%m-%dT%H:%MZ}" for slot in closed),
+        ignored=tuple(why for notice in heard if (why := _why_ignored(notice, regions, under_way, tools))),
     )
 
 
-def _track_home(region: str, tools: Tools, now: datetime, troubles: list[HoldfastError]) -> list[tuple[Slot, str]]:
-    under_way = [point for point in tools.ledger.points.open_in(region) if point.status is Status.CREATED]
+def _all(region: str, tools: Tools) -> tuple[list[Point], list[Copy]]:
+    """The points and copies that are under way in a Region."""
+    is_home = region == tools.settings.home_region
+    points = tools.ledger.points.open_in(region, Stage.UNDER_WAY) if is_home else ()
+    copies = () if is_home else tools.ledger.copies.open_in(region, Stage.UNDER_WAY)
+    return (
+        [point for point in points if point.status is Status.CREATED],
+        [copy for copy in copies if copy.status is Status.CREATED],
+    )
+
+
+def _named(notices: Sequence[from_aws.Notice], region: str, tools: Tools) -> tuple[list[Point], list[Copy]]:
+    """Those of them that notices name: what a notice costs must not grow with what else is under way.
+
+    Which point a snapshot belongs to, its tags say, where AWS shows them yet; else the next tick sees it.
+    """
+    points: dict[str, Point] = {}
+    copies: dict[str, Copy] = {}
+    for snapshot in _told_of(notices, region, tools):
+        try:
+            label = labels.read(snapshot, account=tools.account)
+        except BadMessage:
+            continue
+        if label.source_snapshot_id is None:
+            point = tools.ledger.points.get(label.slot)
+            if point is not None and point.status is Status.CREATED:
+                points[point.slot.key] = point
+        else:
+            copy = tools.ledger.copies.get(label.slot, region, label.source_snapshot_id)
+            if copy is not None and copy.status is Status.CREATED:
+                copies[settling.copy_holder(copy)] = copy
+    return list(points.values()), list(copies.values())
+
+
+def _told_of(notices: Sequence[from_aws.Notice], region: str, tools: Tools) -> Iterator[Snapshot]:
+    """The snapshots that notices of this account name, as AWS describes them now."""
+    for source, kinds in KINDS_OF.items():
+        here = (n for n in notices if (n.source, n.account, n.region) == (source, tools.account, region))
+        ids = {id for notice in here for id in notice.snapshot_ids}
+        for kind in kinds:
+            found = tools.snapshots(kind, region).look(ids) if ids else {}
+            yield from found.values()
+            ids -= found.keys()
+
+
+def _why_ignored(notice: from_aws.Notice, regions: Collection[str], under_way: Collection[str], tools: Tools) -> str:
+    """Why a notice told of nothing of ours; empty when it did."""
+    if notice.account != tools.account:
+        return f"a notice of account {notice.account}, which is not this one"
+    if notice.region not in regions:
+        return f"a notice from {notice.region}, where nothing of ours is"
+    if not any(id in under_way for id in notice.snapshot_ids):
+        named = ", ".join(notice.snapshot_ids) or "what it tells of"
+        return f"{named} in {notice.region} belongs to nothing that is under way"
+    return ""
+
+
+def _track_points(
+    begun: Sequence[Point], region: str, tools: Tools, now: datetime, troubles: list[HoldfastError]
+) -> list[tuple[Slot, str]]:
     moved: list[tuple[Slot, str]] = []
-    for kind, points in _by_kind(under_way, lambda point: point.slot.resource.kind):
+    for kind, points in _by_kind(begun, lambda point: point.slot.resource.kind):
         with settling.apart(troubles):
             snapshots = tools.snapshots(kind, region)
             seen = snapshots.look(part.snapshot_id for point in points for part in point.parts)
@@ -99,7 +173,6 @@ def _move_point(
         return status
     errors = [f"{part.snapshot_id} is {part.state}: {part.message}" for part in parts if part.message]
     if status is Status.COMPLETED:
-        errors += _lock(point, parts, snapshots, tools)
         parts = _with_copies_owed(point, parts, snapshots, tools, now)
     elif not errors:
         errors = [f"{part.snapshot_id} is {part.state}" for part in parts if part.state is not State.COMPLETED]
@@ -111,20 +184,6 @@ def _return_permits(pool: PoolName, ended: Mapping[bool, Collection[str]], tools
     for succeeded, holders in ended.items():
         if holders:
             tools.ledger.permits.give_back(pool, holders, now, succeeded=succeeded)
-
-
-def _lock(point: Point, parts: Sequence[Part], snapshots: Snapshots, tools: Tools) -> list[str]:
-    """Why a part could not be locked; all others are, when the policy says so. An unlocked point is still a point."""
-    policy = tools.settings.policies.get(point.policy)
-    if policy is None or policy.lock is None:
-        return []
-    problems: list[str] = []
-    for part in parts:
-        try:
-            snapshots.lock(part.snapshot_id, policy.lock)
-        except HoldfastError as problem:
-            problems.append(f"{part.snapshot_id} is not locked: {problem.what}")
-    return problems
 
 
 def _with_copies_owed(
@@ -166,10 +225,11 @@ def _expected_seconds(before: Point | None, parts: Sequence[Part], tools: Tools)
     return lambda source, region: took.get((source, region), sizes.get(source, 0) / (60 * 2**20))
 
 
-def _track_copies(region: str, tools: Tools, now: datetime, troubles: list[HoldfastError]) -> list[tuple[Slot, str]]:
-    under_way = [copy for copy in tools.ledger.copies.open_in(region) if copy.status is Status.CREATED]
+def _track_copies(
+    begun: Sequence[Copy], region: str, tools: Tools, now: datetime, troubles: list[HoldfastError]
+) -> list[tuple[Slot, str]]:
     moved: list[tuple[Slot, str]] = []
-    for kind, copies in _by_kind(under_way, lambda copy: copy.slot.resource.kind):
+    for kind, copies in _by_kind(begun, lambda copy: copy.slot.resource.kind):
         with settling.apart(troubles):
             seen = tools.snapshots(kind, region).look(copy.snapshot_id for copy in copies if copy.snapshot_id)
             ended: dict[bool, list[str]] = {True: [], False: []}
@@ -194,21 +254,6 @@ def _move_copy(copy: Copy, snapshot: Snapshot | None, tools: Tools, now: datetim
         at = (snapshot.completed_at if snapshot else None) or now
         tools.ledger.copies.move(copy, status, now=at, snapshot=snapshot, error=error)
     return status
-
-
-def _order_copies(region: str, tools: Tools, now: datetime) -> list[Copy]:
-    """The copies that got a permit now, ordered: earliest deadline first, the longest first among equals."""
-    open_now = list(tools.ledger.copies.open_in(region))
-    ordered: list[Copy] = []
-    for family in sorted({PoolName.of(Operation.COPY, copy.slot.resource.kind, region) for copy in open_now}):
-        mine = [c for c in open_now if PoolName.of(Operation.COPY, c.slot.resource.kind, region) == family]
-        pool = tools.ledger.permits.get(family)
-        waiting = [c for c in mine if c.status is Status.OWED and settling.copy_holder(c) not in pool.holders]
-        busy = {c.source_id for c in mine if settling.copy_holder(c) in pool.holders}
-        chosen = copying.choose(waiting, free=pool.free, busy_sources=busy)
-        ordered += [c for c in chosen if tools.ledger.permits.take(family, settling.copy_holder(c), now)]
-    tools.copy_orders.send([wire.dump(settling.copy_order(copy)) for copy in ordered])
-    return ordered
 
 
 def _by_kind(works: Iterable[Work], kind_of: Callable[[Work], Kind]) -> Iterator[tuple[Kind, list[Work]]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functions.ledger.approvals import Approvals
 from functions.ledger.block_memories import BlockMemories
+from functions.ledger.findings import Findings
 from functions.ledger.holds import Holds
 from functions.ledger.permits import Permits
 from functions.ledger.resources import Resources
@@ -30,4 +31,5 @@ class Ledger:
         self.starts = Starts(bond)
         self.block_memories = BlockMemories(bond)
         self.since = Since(bond)
+        self.findings = Findings(bond)
         self.surplus = SurplusSnapshots(bond)

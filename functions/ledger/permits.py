@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 
-from functions.core import instants
+from pydantic import TypeAdapter
+
+from functions.core import instants, permits
 from functions.core.errors import AwsBusy
-from functions.core.permits import STARTS_AT, Pool, PoolName, limit_after_refusal, limit_after_success
+from functions.core.permits import STARTS_AT, Pace, Pool, PoolName, Room
 from functions.ledger.rows import PermitItem
 from functions.ledger.table import Table, read
+
+PACE, ROOM = TypeAdapter(Pace), TypeAdapter(Room)
 
 TRIES = 8
 """How often a change is tried again when others change the same pool at the same moment."""
@@ -26,13 +30,33 @@ class Permits:
         """The pool as it is now; a pool nobody used yet has its starting limit and no holders."""
         return self._seen(name)[0]
 
+    def hand_out(
+        self, name: PoolName, choose: Callable[[Pool], Sequence[str]], now: datetime
+    ) -> Mapping[str, timedelta]:
+        """Who got a permit now, of those that `choose` names for the pool as it is, and how long each waits with its
+        call, so that AWS lets it in."""
+        given: Mapping[str, timedelta] = {}
+
+        def handed_out(pool: Pool) -> Pool | None:
+            nonlocal given
+            after, given = permits.hand_out(pool, choose(pool), now)
+            return after if given else None
+
+        self._change(name, handed_out)
+        return given
+
+    def throttled(self, name: PoolName, holder: str) -> None:
+        """The holder has no permit any more, and the pool remembers that AWS did not let its call in."""
+        self._change(name, lambda pool: permits.throttled(pool, holder) if holder in pool.holders else None)
+
     def take(self, name: PoolName, holder: str, now: datetime) -> bool:
-        """Whether the holder has a permit now; True also when it had one before."""
+        """Whether the holder has a permit now; True also when it had one before, unless AWS showed since then that it
+        has no room for it: then the permit is returned, and no call is made to hear that again."""
 
         def taken(pool: Pool) -> Pool | None:
-            if holder in pool.holders or pool.free == 0:
-                return None
-            return replace(pool, holders={**pool.holders, holder: now})
+            if holder in pool.holders:
+                return None if pool.has_room_for(holder) else _without(pool, holder)
+            return replace(pool, holders={**pool.holders, holder: now}) if pool.free else None
 
         return holder in self._change(name, taken).holders
 
@@ -40,22 +64,14 @@ class Permits:
         """None of the holders has a permit any more. Success lets the limit grow when it was all in use."""
 
         def returned(pool: Pool) -> Pool | None:
-            left = {holder: at for holder, at in pool.holders.items() if holder not in holders}
-            if len(left) == len(pool.holders):
-                return None
-            limit = limit_after_success(pool, now) if succeeded else pool.limit
-            return replace(pool, holders=left, limit=limit)
+            held = [holder for holder in holders if holder in pool.holders]
+            return permits.returned(pool, held, now, succeeded=succeeded) if held else None
 
         self._change(name, returned)
 
     def refused(self, name: PoolName, holder: str, now: datetime) -> Pool:
         """The pool after AWS refused the holder: its permit is returned and the limit is what AWS showed it to be."""
-
-        def lowered(pool: Pool) -> Pool:
-            left = {other: at for other, at in pool.holders.items() if other != holder}
-            return replace(pool, holders=left, limit=limit_after_refusal(pool), refused_at=now)
-
-        return self._change(name, lowered)
+        return self._change(name, lambda pool: permits.refused(pool, holder, now))
 
     def _change(self, name: PoolName, change: Callable[[Pool], Pool | None]) -> Pool:
         """The pool after `change`; when somebody else changed it in between, it is seen and decided again.
@@ -71,7 +87,9 @@ class Permits:
             actions = [
                 rows.revision.set(revision + 1),
                 rows.limit.set(wanted.limit),
-                rows.holders.set({holder: instants.exact(at) for holder, at in wanted.holders.items()}),
+                rows.holders.set({holder: int(at.timestamp()) for holder, at in wanted.holders.items()}),
+                rows.pace.set(PACE.dump_python(wanted.pace, mode="json")),
+                rows.room.set(ROOM.dump_python(wanted.room, mode="json")),
             ]
             if wanted.refused_at is not None:
                 actions.append(rows.refused_at.set(instants.exact(wanted.refused_at)))
@@ -84,6 +102,16 @@ class Permits:
         item = self._table.get(PermitItem, "permits", str(name))
         if item is None:
             return Pool(name=name, limit=STARTS_AT[name.operation, name.family], holders={}), 0
-        holders = {holder: instants.parse(at) for holder, at in item.holders.items()}
-        pool = Pool(name=name, limit=int(item.limit), holders=holders, refused_at=read(item.refused_at))
+        pool = Pool(
+            name=name,
+            limit=int(item.limit),
+            holders={holder: datetime.fromtimestamp(at, UTC) for holder, at in item.holders.items()},
+            refused_at=read(item.refused_at),
+            pace=PACE.validate_python(item.pace) if item.pace else Pace(),
+            room=ROOM.validate_python(item.room) if item.room else Room(),
+        )
         return pool, int(item.revision)
+
+
+def _without(pool: Pool, holder: str) -> Pool:
+    return replace(pool, holders={other: at for other, at in pool.holders.items() if other != holder})

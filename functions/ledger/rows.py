@@ -15,12 +15,15 @@
     permits                         copy#ebs#eu-west-1                   who may have one more in flight
     policy                          daily                                since when a policy reads as it does
     approval#<recovery>             2026-11-21T04:00:00.123456Z          who waits for a person's answer, and until when
+    finding#share                   in#eu-west-1#snapshot snap-0b2#<account>    who may read a snapshot and should not
+    finding#key                     in#eu-west-1#<key ARN>#pending deletion   what is wrong with a key of ours
     starts#2026-11-21               01                                   a recovery that an alarm started that day
     clock                           retention                            the latest time a deletion was decided at
 
-Two sparse indexes: `open` holds only points and copies with work left, sorted by deadline; `listed` holds resources
-and rehearsals. Items that are replicated from other Regions are written once under keys of their own, because a
-global table resolves two writers of one item by forgetting one of them.
+Two sparse indexes: `open` holds what something is to be done about, earliest first: points and copies with work left,
+by pool and stage, and resources by when their next slot is planned, so that what a tick reads grows with what is due
+and not with the fleet. `listed` holds resources and rehearsals. Items that are replicated from other Regions are
+written once under keys of their own, because a global table resolves two writers of one item by forgetting one of them.
 """
 
 from __future__ import annotations
@@ -33,7 +36,7 @@ from pynamodb.models import Model
 
 
 class Open(GlobalSecondaryIndex[Any]):
-    """Points and copies with work left, by what and where, earliest deadline first."""
+    """What something is to be done about, by what and where, earliest first."""
 
     class Meta:
         index_name = "open"
@@ -69,6 +72,9 @@ class ResourceItem(Item):
 
     listed_in = UnicodeAttribute(null=True)
     listed = Listed()
+    open_in = UnicodeAttribute(null=True)
+    open_until = UnicodeAttribute(null=True)
+    open = Open()
     account = UnicodeAttribute()
     standing = UnicodeAttribute()
     by = UnicodeAttribute()
@@ -111,6 +117,7 @@ class PointItem(WorkItem):
     """A recovery point."""
 
     copy_to = ListAttribute[str](default=list)
+    not_before = UnicodeAttribute(null=True)
     expired_at = UnicodeAttribute(null=True)
     archived_at = UnicodeAttribute(null=True)
     parts = JSONAttribute(null=True)
@@ -142,12 +149,15 @@ class StoryItem(Item):
 
 
 class PermitItem(Item):
-    """The permits of one pool: its limit, and the holders with the time each took one. `revision` is the fence."""
+    """The permits of one pool: limit, pace, room, and the holders with the second of each, because a row holds
+    thousands of them. `revision` is the fence."""
 
     revision = NumberAttribute()
     limit = NumberAttribute()
     holders = JSONAttribute()
     refused_at = UnicodeAttribute(null=True)
+    pace = JSONAttribute(null=True)
+    room = JSONAttribute(null=True)
 
 
 class SinceItem(Item):
@@ -208,3 +218,17 @@ class BlocksItem(Item):
     rows_written = NumberAttribute(null=True)
     body = BinaryAttribute(null=True, legacy_encoding=False)
     forget_at = NumberAttribute()
+
+
+class FindingItem(Item):
+    """Something that is not as it should be, since when, and until when it was so; one that comes again begins anew."""
+
+    region = UnicodeAttribute()
+    subject = UnicodeAttribute()
+    what = UnicodeAttribute()
+    told = UnicodeAttribute()
+    next_step = UnicodeAttribute()
+    since = UnicodeAttribute()
+    over_at = UnicodeAttribute(null=True)
+    times = NumberAttribute(default=0)
+    forget_at = NumberAttribute(null=True)

@@ -27,6 +27,16 @@ class Since:
         self._table.update(self._table.rows(SinceItem)("policy", policy.name), actions, unchanged)
         return now
 
+    def reads(self, what: str, version: str) -> bool:
+        """Whether `what` was last noted in this version."""
+        item = self._table.get(SinceItem, "version", what)
+        return item is not None and item.version == version
+
+    def noted(self, what: str, version: str, now: datetime) -> None:
+        """`what` reads like this, as of now."""
+        row = self._table.rows(SinceItem)
+        self._table.put(row("version", what, version=version, since=instants.exact(now)))
+
     def clock(self, now: datetime) -> datetime:
         """The latest time at which anybody decided about a deletion; from now on at least `now`."""
         rows = SinceItem
@@ -40,8 +50,13 @@ class Since:
 
     def is_due(self, chore: str, *, every: timedelta, now: datetime) -> bool:
         """Whether a chore was not done for so long, or never; a lost table has done nothing."""
+        done_at = self.done_at(chore)
+        return done_at is None or now - done_at >= every
+
+    def done_at(self, chore: str) -> datetime | None:
+        """When the chore was last done; None when never."""
         item = self._table.get(SinceItem, "chore", chore)
-        return item is None or now - instants.parse(item.since) >= every
+        return None if item is None else instants.parse(item.since)
 
     def did(self, chore: str, now: datetime) -> None:
         """The chore was done now."""

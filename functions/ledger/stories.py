@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import islice
-from typing import Any
+from typing import Any, cast
 
 from pydantic import TypeAdapter
 
@@ -97,6 +97,17 @@ class Stories:
                 forget_at=int((at + RUNS_REMEMBERED).timestamp()),
             )
         )
+
+
+def in_stream(event: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    """The records of a batch of the table's stream.
+
+    Errors: BadMessage when the event is no such batch.
+    """
+    records = event.get("Records")
+    if not isinstance(records, list):
+        raise BadMessage("Records: not a batch of a stream", hint="Something else calls the function that scores runs.")
+    return cast(list[Mapping[str, Any]], records)
 
 
 def run_in_stream(record: Mapping[str, Any]) -> Run:

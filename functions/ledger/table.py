@@ -38,6 +38,9 @@ NO_ANSWER = "no answer"
 PAGE = 20
 """How many items one request brings when usually one of the first is the one."""
 
+OPEN_PAGE = 200
+"""As many of open work at most: enough for a tick. A caller who needs three says so, and pays for no more."""
+
 
 class Table:
     """One DynamoDB table in one Region. Row classes are bound to it on first use, never on import."""
@@ -95,6 +98,16 @@ class Table:
         """Every item of a partition of an index, in the index's order; may lag a moment behind."""
         with _named("query", f"{index} {partition}"):
             yield from getattr(self.rows(row), index).query(partition)
+
+    def open(
+        self, row: type[Row], partition: str, *, until: str | None = None, page: int = OPEN_PAGE
+    ) -> Iterator[Row]:
+        """Every item of a partition of the index of open work, earliest first and page by page for as long as the
+        caller asks on; with `until`, those that are not later. May lag a moment behind."""
+        bound: Any = self.rows(row)
+        earlier = None if until is None else bound.open_until <= until
+        with _named("query", f"open {partition}"):
+            yield from bound.open.query(partition, earlier, page_size=min(page, OPEN_PAGE))
 
     def _conditional(self, item: Item, write: Any) -> bool:
         with _named("write", f"{item.pk} {item.sk}"):

@@ -17,18 +17,21 @@ from pynamodb.expressions.update import Action
 
 from functions.core import instants
 from functions.core.holds import in_force
+from functions.core.permits import FAMILIES, Operation, PoolName
 from functions.core.planning import Owed
-from functions.core.points import MOVES, OPEN, Copy, Part, Point, Status, may_begin_again
+from functions.core.points import MOVES, OPEN, Copy, Part, Point, Stage, Status, may_begin_again, stage_of
 from functions.core.resources import ResourceKey
 from functions.core.slots import Slot, Why
 from functions.core.snapshots import Snapshot
 from functions.ledger.holds import Holds
 from functions.ledger.rows import CopyItem, PointItem, WorkItem
-from functions.ledger.table import Table, read, written
+from functions.ledger.table import OPEN_PAGE, Table, read, written
 
 PARTS = TypeAdapter(tuple[Part, ...])
 ERRORS_KEPT = 10
 """How many errors a row remembers; the log has all of them."""
+
+LONGEST_SECONDS = 99_999_999
 
 
 class Points:
@@ -76,7 +79,7 @@ class Points:
             str(slot.resource),
             _point_key(slot),
             **_slot_columns(slot),
-            **_open_columns("point", slot.resource.region, owed.deadline, slot),
+            **_point_columns(slot, Stage.WAITING, owed.deadline),
             status=Status.OWED,
             policy=owed.policy.name,
             policy_version=owed.policy.version,
@@ -108,7 +111,7 @@ class Points:
             str(slot.resource),
             _point_key(slot),
             **_slot_columns(slot),
-            **_open_columns("point", slot.resource.region, point.deadline, slot),
+            **_point_columns(slot, stage_of(point.status, point.copy_to), point.deadline),
             status=point.status,
             policy=point.policy,
             policy_version=point.policy_version,
@@ -132,27 +135,41 @@ class Points:
                 rows.status.set(Status.INTENT),
                 rows.claimed_at.set(instants.exact(now)),
                 rows.attempt.set(attempt),
-                *_reopened(rows, "point", seen.slot.resource.region, seen.deadline, seen.slot),
+                *_opened(_point_columns(seen.slot, Stage.UNDER_WAY, seen.deadline)),
             ],
             (rows.status == seen.status) & _same_claim(rows, seen.claimed_at),
         )
         return attempt if won else None
 
-    def give_back(self, slot: Slot, claimed_at: datetime) -> bool:
-        """Whether the claim is undone: AWS refused before any effect, the slot is owed as before."""
+    def give_back(self, seen: Point, claimed_at: datetime, *, not_before: datetime | None = None) -> bool:
+        """Whether the claim is undone: AWS refused before any effect, the slot is owed as before.
+
+        Nobody orders it again before `not_before`: there is no use in asking earlier.
+        """
         rows = PointItem
+        wait = rows.not_before.set(instants.exact(not_before)) if not_before else rows.not_before.remove()
         return self._table.update(
-            self._key(slot),
-            [rows.status.set(Status.OWED), rows.claimed_at.remove(), rows.waits.add(1)],
+            self._key(seen.slot),
+            [
+                rows.status.set(Status.OWED),
+                rows.claimed_at.remove(),
+                rows.waits.add(1),
+                wait,
+                *_opened(_point_columns(seen.slot, Stage.WAITING, seen.deadline)),
+            ],
             _still_held(rows, claimed_at),
         )
 
-    def fail_claim(self, slot: Slot, claimed_at: datetime, error: str) -> bool:
+    def fail_claim(self, seen: Point, claimed_at: datetime, error: str) -> bool:
         """Whether the claim ends as FAILED: AWS refused for good, and repeating needs a person or another attempt."""
         rows = PointItem
         return self._table.update(
-            self._key(slot),
-            [rows.status.set(Status.FAILED), _error_added(rows, error)],
+            self._key(seen.slot),
+            [
+                rows.status.set(Status.FAILED),
+                _error_added(rows, error),
+                *_opened(_point_columns(seen.slot, Stage.ENDED, seen.deadline)),
+            ],
             _still_held(rows, claimed_at),
         )
 
@@ -193,8 +210,12 @@ class Points:
             actions.append(rows.completed_at.set(instants.exact(now)))
         if to is Status.EXPIRED:
             actions.append(rows.expired_at.set(instants.exact(now)))
+        if to is Status.OWED:
+            actions.extend([rows.claimed_at.remove(), rows.attempt.set(point.attempt + 1)])
         if error:
             actions.append(_error_added(rows, error))
+        if point.status in OPEN or to in OPEN:  # what happens to a point whose run is closed opens it no more
+            actions.extend(_opened(_point_columns(point.slot, stage_of(to, point.copy_to), point.deadline)))
         return self._table.update(self._key(point.slot), actions, rows.status == point.status)
 
     def settle(self, slot: Slot) -> None:
@@ -209,9 +230,22 @@ class Points:
             self._key(point.slot), [rows.archived_at.set(instants.exact(now))], rows.status == point.status
         )
 
-    def open_in(self, region: str) -> Iterator[Point]:
-        """Every point of a Region with work left, earliest deadline first; may lag a moment behind."""
-        for item in self._table.indexed(PointItem, "open", f"point#{region}"):
+    def open_in(self, region: str, *stages: Stage, until: datetime | None = None) -> Iterator[Point]:
+        """Every point of a Region with work left, of these stages or of all; with `until`, those whose deadline is not
+        later. In each stage the earliest deadline first; may lag a moment behind."""
+        for pool in _pools(Operation.CREATE, region):
+            for stage in stages or tuple(Stage):
+                yield from self._open(pool, stage, until)
+
+    def waiting(self, pool: PoolName, *, page: int = OPEN_PAGE) -> Iterator[Point]:
+        """What is owed and waits for a permit of the pool, earliest deadline first; read for as long as asked on, so
+        many at a time."""
+        return self._open(pool, Stage.WAITING, page=page)
+
+    def _open(
+        self, pool: PoolName, stage: Stage, until: datetime | None = None, page: int = OPEN_PAGE
+    ) -> Iterator[Point]:
+        for item in self._table.open(PointItem, _list(pool, stage), until=_until(until), page=page):
             yield _point(item)
 
     def _key(self, slot: Slot) -> PointItem:
@@ -246,7 +280,7 @@ class Copies:
             str(slot.resource),
             _copy_key(slot, copy.region, copy.source_snapshot_id),
             **_slot_columns(slot),
-            **(_open_columns("copy", copy.region, copy.deadline, slot) if is_open else {}),
+            **(_copy_columns(copy, stage_of(copy.status)) if is_open else {}),
             region=copy.region,
             source_snapshot_id=copy.source_snapshot_id,
             source_id=copy.source_id,
@@ -275,7 +309,7 @@ class Copies:
                 rows.claimed_at.set(instants.exact(now)),
                 rows.ordered_at.set(instants.exact(now)),
                 rows.attempt.set(attempt),
-                *_reopened(rows, "copy", seen.region, seen.deadline, seen.slot),
+                *_opened(_copy_columns(seen, Stage.UNDER_WAY)),
             ],
             (rows.status == seen.status) & _same_claim(rows, seen.claimed_at),
         )
@@ -286,7 +320,12 @@ class Copies:
         rows = CopyItem
         return self._table.update(
             self._key(copy),
-            [rows.status.set(Status.OWED), rows.claimed_at.remove(), rows.waits.add(1)],
+            [
+                rows.status.set(Status.OWED),
+                rows.claimed_at.remove(),
+                rows.waits.add(1),
+                *_open_while_it_may_go_on(copy, Status.OWED),
+            ],
             _still_held(rows, claimed_at),
         )
 
@@ -331,9 +370,26 @@ class Copies:
         actions.extend(_open_while_it_may_go_on(copy, to))
         return self._table.update(self._key(copy), actions, rows.status == copy.status)
 
-    def open_in(self, region: str) -> Iterator[Copy]:
-        """Every copy to a Region with work left, earliest deadline first; may lag a moment behind."""
-        for item in self._table.indexed(CopyItem, "open", f"copy#{region}"):
+    def open_in(self, region: str, *stages: Stage, until: datetime | None = None) -> Iterator[Copy]:
+        """Every copy to a Region with work left, of these stages or of all; with `until`, those whose deadline is not
+        later. In each stage the earliest deadline first; may lag a moment behind."""
+        for pool in _pools(Operation.COPY, region):
+            for stage in stages or tuple(Stage):
+                yield from self._open(pool, stage, until)
+
+    def waiting(self, pool: PoolName, *, page: int = OPEN_PAGE) -> Iterator[Copy]:
+        """What is owed and waits for a permit of the pool: earliest deadline first, the longest first among equals;
+        read for as long as asked on, so many at a time."""
+        return self._open(pool, Stage.WAITING, page=page)
+
+    def under_way(self, pool: PoolName) -> Iterator[Copy]:
+        """What is under way with a permit of the pool; may lag a moment behind."""
+        return self._open(pool, Stage.UNDER_WAY)
+
+    def _open(
+        self, pool: PoolName, stage: Stage, until: datetime | None = None, page: int = OPEN_PAGE
+    ) -> Iterator[Copy]:
+        for item in self._table.open(CopyItem, _list(pool, stage), until=_until(until), page=page):
             yield _copy(item)
 
     def _key(self, copy: Copy) -> CopyItem:
@@ -366,14 +422,38 @@ def _slot_columns(slot: Slot) -> dict[str, Any]:
     }
 
 
-def _open_columns(what: str, region: str, deadline: datetime, slot: Slot) -> dict[str, Any]:
+def _pools(operation: Operation, region: str) -> list[PoolName]:
+    return [PoolName(operation=operation, family=family, region=region) for family in FAMILIES]
+
+
+def _list(pool: PoolName, stage: Stage) -> str:
+    """The partition of the index."""
+    return f"{pool}#{stage}"
+
+
+def _point_columns(slot: Slot, stage: Stage, deadline: datetime) -> dict[str, Any]:
     """The key in the sparse index. The slot key makes equal deadlines distinct and the order the same every time."""
-    return {"open_in": f"{what}#{region}", "open_until": f"{instants.text(deadline)}#{slot.key}"}
+    pool = PoolName.of(Operation.CREATE, slot.resource.kind, slot.resource.region)
+    return {"open_in": _list(pool, stage), "open_until": f"{instants.text(deadline)}#{slot.key}"}
 
 
-def _reopened(rows: type[WorkItem], what: str, region: str, deadline: datetime, slot: Slot) -> list[Action]:
-    columns = _open_columns(what, region, deadline, slot)
-    return [rows.open_in.set(columns["open_in"]), rows.open_until.set(columns["open_until"])]
+def _copy_columns(copy: Copy, stage: Stage) -> dict[str, Any]:
+    """As of a point; among equal deadlines the longest first, because what takes AWS longest should begin soonest."""
+    pool = PoolName.of(Operation.COPY, copy.slot.resource.kind, copy.region)
+    shortness = LONGEST_SECONDS - min(int(copy.expected_seconds), LONGEST_SECONDS)
+    return {
+        "open_in": _list(pool, stage),
+        "open_until": f"{instants.text(copy.deadline)}#{shortness:08d}#{copy.slot.key}",
+    }
+
+
+def _until(deadline: datetime | None) -> str | None:
+    """The sort key after all those of this deadline and of earlier ones."""
+    return None if deadline is None else f"{instants.text(deadline)}$"
+
+
+def _opened(columns: Mapping[str, Any]) -> list[Action]:
+    return [WorkItem.open_in.set(columns["open_in"]), WorkItem.open_until.set(columns["open_until"])]
 
 
 def _settled(rows: type[WorkItem]) -> list[Action]:
@@ -383,7 +463,7 @@ def _settled(rows: type[WorkItem]) -> list[Action]:
 def _open_while_it_may_go_on(copy: Copy, to: Status) -> list[Action]:
     """In the index of open work, or out of it. A completed copy that somebody deleted comes back into it."""
     if to in OPEN or may_begin_again(to, copy.attempt):
-        return _reopened(CopyItem, "copy", copy.region, copy.deadline, copy.slot)
+        return _opened(_copy_columns(copy, stage_of(to)))
     return _settled(CopyItem)
 
 
@@ -428,6 +508,7 @@ def _point(item: PointItem) -> Point:
         claimed_at=read(item.claimed_at),
         parts=PARTS.validate_python(item.parts or ()),
         ordered_at=read(item.ordered_at),
+        not_before=read(item.not_before),
         created_at=read(item.created_at),
         completed_at=read(item.completed_at),
         expired_at=read(item.expired_at),

@@ -55,8 +55,8 @@ def test_after_an_outage_the_newest_slot_is_taken_and_the_others_are_written_dow
     plan(world)
     world.pass_time(4 * DAY)
     made = plan(world)
-    assert (len(made.ordered), made.missed) == (1, 3)
-    assert "catches up for 3 missed" in made.ordered[0]
+    assert (len(made.owed), made.missed) == (1, 3)
+    assert "catches up for 3 missed" in made.owed[0]
     assert [point.status for point in world.ledger.points.of(key)] == [
         Status.OWED,
         Status.MISSED,
@@ -81,13 +81,17 @@ def test_a_queue_that_does_not_answer_loses_no_slot(world: World) -> None:
 def test_a_plan_that_died_before_its_end_is_made_again_without_a_second_order(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """F19: the orders are out, and the planner's memory was not written."""
+    """F19: the slot is owed, and the planner's memory was not written."""
     key = world.a_protected()
+
+    def dies(*_: object, **__: object) -> bool:
+        raise AwsBusy("no", hint="Again.")
+
     with monkeypatch.context() as patch:
-        patch.setattr(world.ledger.resources, "planned", lambda *_: (_ for _ in ()).throw(AwsBusy("no", hint="Again.")))
+        patch.setattr(world.ledger.resources, "planned", dies)
         with pytest.raises(AwsBusy):
             plan(world)
-    assert plan(world).ordered == ()
+    assert (plan(world).owed, plan(world).ordered) == ((), ())
     assert len(world.snapshot_orders.messages) == len(world.ledger.points.of(key)) == 1
 
 
@@ -115,6 +119,36 @@ def test_a_resource_that_changes_its_policy_is_not_owed_the_slot_of_this_morning
     )
     world.ledger.resources.stand(coverage, world.now)
     assert plan(world).ordered == ()
+
+
+def test_a_plan_reads_what_is_due_and_not_the_fleet(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tick of five minutes over a hundred thousand resources costs what the due ones cost."""
+    world.a_protected()
+    plan(world)
+    asked_all: list[str] = []
+    monkeypatch.setattr(world.ledger.resources, "all", lambda: iter(asked_all.append("all") or ()))
+    late = world.a_protected()
+    assert [one.resource for one in world.ledger.resources.due(world.now)] == [late]
+    assert plan(world).ordered == (str(late),)
+    world.pass_time(12 * HOUR)
+    assert len(plan(world).owed) == 2
+    assert asked_all == []
+
+
+def test_when_a_policy_reads_differently_every_resource_is_looked_at(world: World) -> None:
+    """Its next slot may be earlier than the one that was written down."""
+    key = world.a_protected()
+    plan(world)
+    world.pass_time(2 * HOUR)
+    world.with_settings(a_policy("gold", version="11111111", rpo=timedelta(hours=1), keep=Tiers(daily=14)))
+    assert plan(world).owed == (f"{key}: slot of policy gold; catches up for 13 missed",)
+
+
+def test_a_resource_whose_policy_nobody_states_is_looked_at_again_in_an_hour(world: World) -> None:
+    key = world.a_protected(policy="bronze")
+    plan(world)
+    assert list(world.ledger.resources.due(world.now)) == []
+    assert [one.resource for one in world.ledger.resources.due(world.now + HOUR)] == [key]
 
 
 def test_every_plan_is_counted(world: World) -> None:

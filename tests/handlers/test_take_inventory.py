@@ -44,7 +44,7 @@ def test_what_vanished_is_gone_and_its_memory_stays(world: World) -> None:
     """F46."""
     world.tools.listed = [a_resource(policy="gold")]
     take(world)
-    world.ledger.resources.planned(a_key(), world.now)
+    world.ledger.resources.planned(a_key(), world.now, due_at=world.now + 24 * HOUR)
     world.tools.listed = []
     world.pass_time(HOUR)
     assert take(world).gone == (str(a_key()),)

@@ -8,7 +8,8 @@ from datetime import timedelta
 
 import pytest
 
-from functions.core.points import ATTEMPTS, MOVES, Status
+from functions.core.permits import Operation, PoolName
+from functions.core.points import ATTEMPTS, MOVES, Stage, Status
 from functions.core.resources import Kind
 from functions.core.snapshots import State
 from functions.ledger.ledger import Ledger
@@ -100,6 +101,61 @@ def test_open_work_comes_earliest_deadline_first(ledger: Ledger) -> None:
         ledger.copies.owe(replace(OWED_COPY, slot=slot, deadline=NOON + timedelta(days=days)))
     assert [point.slot.resource.id for point in ledger.points.open_in(HOME)] == ["vol-a", "vol-b", "vol-c"]
     assert [copy.slot.resource.id for copy in ledger.copies.open_in(AWAY)] == ["vol-a", "vol-b", "vol-c"]
+
+
+def test_each_kind_of_open_work_is_on_a_list_of_its_own(ledger: Ledger) -> None:
+    """Whoever looks for what is under way does not read the thousands that wait."""
+    stages = {
+        Status.OWED: Stage.WAITING,
+        Status.INTENT: Stage.UNDER_WAY,
+        Status.CREATED: Stage.UNDER_WAY,
+        Status.FAILED: Stage.ENDED,
+        Status.COMPLETED: Stage.COPYING,
+    }
+    for number, status in enumerate(stages):
+        ledger.points.adopt(a_point(resource=a_key(id=f"vol-{number}"), status=status, copy_to=(AWAY,)))
+    for stage in Stage:
+        found = [point.status for point in ledger.points.open_in(HOME, stage)]
+        assert found == [status for status, its_stage in stages.items() if its_stage is stage]
+
+
+def test_a_point_that_owes_no_copy_waits_only_for_its_run_to_be_closed(ledger: Ledger) -> None:
+    ledger.points.adopt(a_point(copy_to=()))
+    assert len(list(ledger.points.open_in(HOME, Stage.ENDED))) == 1
+
+
+def test_work_is_asked_for_up_to_a_deadline(ledger: Ledger) -> None:
+    for hours in (1, 2, 3):
+        slot = a_slot(resource=a_key(id=f"vol-{hours}"))
+        ledger.points.owe(an_owed(slot=slot, deadline=NOON + timedelta(hours=hours)), NOON)
+    late = ledger.points.open_in(HOME, until=NOON + timedelta(hours=2))
+    assert [point.slot.resource.id for point in late] == ["vol-1", "vol-2"]
+
+
+def test_of_copies_with_one_deadline_the_longest_waits_in_front(ledger: Ledger) -> None:
+    for seconds in (60.0, 9_000.0, 0.0, 600.0, 1e12):
+        ledger.copies.owe(replace(OWED_COPY, source_snapshot_id=f"snap-{seconds}", expected_seconds=seconds))
+    pool = PoolName.of(Operation.COPY, Kind.VOLUME, AWAY)
+    assert [copy.expected_seconds for copy in ledger.copies.waiting(pool)] == [1e12, 9_000.0, 600.0, 60.0, 0.0]
+
+
+def test_the_families_of_kinds_wait_apart(ledger: Ledger) -> None:
+    """A night of volumes must not be read to find the one database."""
+    for kind in Kind:
+        ledger.points.owe(an_owed(slot=a_slot(resource=a_key(kind))), NOON)
+    for kind in Kind:
+        waiting = ledger.points.waiting(PoolName.of(Operation.CREATE, kind, HOME))
+        assert kind in {point.slot.resource.kind for point in waiting}
+    assert len(list(ledger.points.waiting(PoolName.of(Operation.CREATE, Kind.CLUSTER, HOME)))) == 1
+
+
+def test_what_happens_to_a_point_whose_run_is_closed_opens_it_no_more(ledger: Ledger) -> None:
+    ledger.points.adopt(a_point())
+    ledger.points.settle(a_slot())
+    seen = ledger.points.get(a_slot())
+    assert seen is not None
+    ledger.points.move(seen, Status.GONE, now=NOON)
+    assert list(ledger.points.open_in(HOME)) == []
 
 
 def test_many_with_one_deadline_are_all_in_the_index(ledger: Ledger) -> None:
@@ -285,7 +341,7 @@ def test_only_the_last_errors_are_remembered(ledger: Ledger) -> None:
         seen = ledger.points.get(a_slot())
         assert seen is not None
         ledger.points.claim(seen, at)
-        ledger.points.fail_claim(a_slot(), at, f"error {number}")
+        ledger.points.fail_claim(seen, at, f"error {number}")
     seen = ledger.points.get(a_slot())
     assert seen is not None
     assert seen.errors == tuple(f"error {number}" for number in range(2, 12))

@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from functions.core.errors import AwsBusy
-from functions.core.permits import PROBE_AFTER, Operation, PoolName
+from functions.core.permits import PROBE_AFTER, Operation, Pool, PoolName
 from functions.core.resources import Kind
 from functions.ledger import permits
 from functions.ledger.ledger import Ledger
@@ -123,3 +123,33 @@ def test_a_pool_that_changes_under_every_try_is_busy_and_not_wrong(
     with pytest.raises(AwsBusy, match="changed by too many at once"):
         ledger.permits.take(AURORA, "copy-1", NOON)
     assert permits.TRIES > 1
+
+
+def test_permits_are_handed_out_in_one_write_each_with_its_moment(ledger: Ledger) -> None:
+    given = ledger.permits.hand_out(AURORA, lambda pool: [f"copy-{n}" for n in range(pool.free + 2)], NOON)
+    assert (len(given), set(given.values())) == (5, {timedelta(0)})
+    pool = ledger.permits.get(AURORA)
+    assert (set(pool.holders), pool.pace.handed_out, pool.pace.since) == (set(given), 5, NOON)
+    assert ledger.permits.hand_out(AURORA, lambda _: ["copy-9"], NOON) == {}
+
+
+def test_whoever_hands_out_from_an_old_pool_chooses_again_from_the_new_one(ledger: Ledger) -> None:
+    asked: list[int] = []
+
+    def choose(pool: Pool) -> list[str]:
+        if not asked:
+            ledger.permits.take(AURORA, "faster", NOON)
+        asked.append(pool.free)
+        return ["mine"]
+
+    assert list(ledger.permits.hand_out(AURORA, choose, NOON)) == ["mine"]
+    assert asked == [5, 4]
+    assert set(ledger.permits.get(AURORA).holders) == {"faster", "mine"}
+
+
+def test_a_throttled_call_is_counted_once_and_leaves_its_permit(ledger: Ledger) -> None:
+    ledger.permits.hand_out(AURORA, lambda _: ["one", "two"], NOON)
+    for _ in range(2):
+        ledger.permits.throttled(AURORA, "one")
+    pool = ledger.permits.get(AURORA)
+    assert (list(pool.holders), pool.pace.throttled, pool.limit) == (["two"], 1, 5)

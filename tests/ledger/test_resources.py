@@ -50,11 +50,60 @@ def test_a_resource_comes_back_as_it_stands(ledger: Ledger) -> None:
 
 def test_the_planners_memory_survives_every_inventory(ledger: Ledger) -> None:
     ledger.resources.stand(covered(), NOON)
-    ledger.resources.planned(a_key(), NOON)
+    ledger.resources.planned(a_key(), NOON, due_at=NOON + DAY)
     ledger.resources.buy(a_key(), bought_today=0, now=NOON)
     ledger.resources.stand(covered(policy="silver"), NOON + HOUR)
     assert (known(ledger).policy, known(ledger).newest_slot_at) == ("silver", NOON)
     assert ledger.resources.bought_today(a_key(), NOON) == 1
+
+
+def test_what_reads_the_same_is_not_written_again_before_a_day_is_over(ledger: Ledger) -> None:
+    """An inventory of every hour costs reads; only what changed costs a write."""
+    ledger.resources.stand(covered(), NOON)
+    for hours, written_at in ((1, NOON), (23, NOON), (24, NOON + DAY)):
+        ledger.resources.stand(covered(), NOON + hours * HOUR, known(ledger))
+        assert known(ledger).seen_at == written_at
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"reason": "the default policy"},
+        {"by": "default"},
+        {"standing": Standing.GAP, "policy": None},
+        {"resource": a_resource(size_gib=9)},
+        {"resource": a_resource(size_gib=8, state="error")},
+    ],
+)
+def test_what_changed_is_written_at_once(ledger: Ledger, changes: dict[str, Any]) -> None:
+    ledger.resources.stand(covered(), NOON)
+    ledger.resources.stand(covered(**changes), NOON + HOUR, known(ledger))
+    assert known(ledger).seen_at == NOON + HOUR
+
+
+def test_the_planner_looks_at_once_at_what_is_new_or_has_another_policy(ledger: Ledger) -> None:
+    ledger.resources.stand(covered(), NOON)
+    assert [one.resource for one in ledger.resources.due(NOON)] == [a_key()]
+    ledger.resources.planned(a_key(), NOON, due_at=NOON + DAY)
+    assert list(ledger.resources.due(NOON + DAY - timedelta(seconds=1))) == []
+    ledger.resources.stand(covered(policy="silver"), NOON + HOUR, known(ledger))
+    assert [one.policy for one in ledger.resources.due(NOON + HOUR)] == ["silver"]
+
+
+def test_nothing_is_planned_for_what_is_not_protected_or_gone(ledger: Ledger) -> None:
+    ledger.resources.stand(covered(policy=None, standing=Standing.EXCLUDED), NOON)
+    assert list(ledger.resources.due(NOON + DAY)) == []
+    ledger.resources.stand(covered(), NOON + HOUR, known(ledger))
+    ledger.resources.gone(known(ledger), NOON + 2 * HOUR)
+    assert list(ledger.resources.due(NOON + DAY)) == []
+
+
+def test_a_resource_that_changed_meanwhile_is_looked_at_and_not_put_off(ledger: Ledger) -> None:
+    ledger.resources.stand(covered(), NOON)
+    seen = known(ledger)
+    ledger.resources.stand(covered(policy="silver"), NOON + HOUR, seen)
+    assert not ledger.resources.look_again(seen, NOON + DAY)
+    assert [one.policy for one in ledger.resources.due(NOON + HOUR)] == ["silver"]
 
 
 def test_a_late_inventory_does_not_undo_a_newer_one(ledger: Ledger) -> None:
@@ -73,10 +122,10 @@ def test_a_resource_that_loses_its_policy_has_none(ledger: Ledger) -> None:
 def test_the_newest_slot_planned_only_ever_moves_forward(ledger: Ledger) -> None:
     """F21: a clock that runs backwards must not plan the past again."""
     ledger.resources.stand(covered(), NOON)
-    assert ledger.resources.planned(a_key(), NOON)
-    assert not ledger.resources.planned(a_key(), NOON)
-    assert not ledger.resources.planned(a_key(), NOON - DAY)
-    assert ledger.resources.planned(a_key(), NOON + DAY)
+    assert ledger.resources.planned(a_key(), NOON, due_at=NOON + DAY)
+    assert not ledger.resources.planned(a_key(), NOON, due_at=NOON + DAY)
+    assert not ledger.resources.planned(a_key(), NOON - DAY, due_at=NOON + DAY)
+    assert ledger.resources.planned(a_key(), NOON + DAY, due_at=NOON + DAY)
     assert known(ledger).newest_slot_at == NOON + DAY
 
 

@@ -47,10 +47,10 @@ class PointWork:
         return self._points.claim(seen or self.see(), now)
 
     def give_back(self, claimed_at: datetime) -> bool:
-        return self._points.give_back(a_slot(), claimed_at)
+        return self._points.give_back(self.see(), claimed_at)
 
     def fail_claim(self, claimed_at: datetime, error: str = "AWS said no") -> bool:
-        return self._points.fail_claim(a_slot(), claimed_at, error)
+        return self._points.fail_claim(self.see(), claimed_at, error)
 
     def record(self, claimed_at: datetime, snapshot_id: str = "snap-1") -> bool:
         part = a_part(snapshot_id, state=State.PENDING)
