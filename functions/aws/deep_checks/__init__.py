@@ -1,0 +1,1 @@
+"""The machine of a deep check: how it comes and goes, and what runs on it."""
