@@ -14,7 +14,6 @@ from functions.aws.faults import translated
 from functions.aws.permissions import KEY_ALIAS, Permission, keys_behind_a_copy
 from functions.core import labels
 from functions.core.errors import SnapshotGone
-from functions.core.policies import Lock, LockMode
 from functions.core.resources import Kind
 from functions.core.slots import Slot
 from functions.core.snapshots import CopyOrder, Snapshot, State
@@ -39,14 +38,16 @@ BLOCKS_PAGE = 10_000
 IDS_AT_ONCE = 200
 """How many values one filter takes."""
 
-COOL_OFF_HOURS = 24
-"""How long a compliance lock can still be taken back: long enough for a person to notice a wrong policy."""
-
 ARCHIVING = "archival-in-progress"
 """AWS's word for what is on its way into the archive, and until it has arrived is still in the standard tier."""
 
+DESCRIBED_AS = "Holdfast: "
+"""How the description of every snapshot begins that we took or copied. Nobody can change it afterwards."""
+
 ANY_SNAPSHOT = "arn:{partition}:ec2:{region}::snapshot/*"
 MANAGED = {"aws:ResourceTag/holdfast:managed": "1"}
+UNMARKED = {"Null": {"aws:RequestTag/holdfast:state": "true"}}
+"""Of what is created: the mark of the expired is not for its maker to write."""
 
 DESCRIBE = Permission(
     actions=("ec2:DescribeSnapshots",),
@@ -67,7 +68,7 @@ PERMISSIONS: Mapping[str, tuple[Permission, ...]] = {
         Permission(
             actions=("ec2:CopySnapshot",),
             resources=("arn:{partition}:ec2:{region}::snapshot/${*}",),
-            conditions={"StringEquals": {"aws:RequestTag/holdfast:managed": "1"}},
+            conditions={"StringEquals": {"aws:RequestTag/holdfast:managed": "1"}, **UNMARKED},
             why="the copy, which has no id yet; IAM names it with a literal asterisk",
         ),
         Permission(
@@ -77,22 +78,6 @@ PERMISSIONS: Mapping[str, tuple[Permission, ...]] = {
             why="not called: EC2 checks it for the tags inside CopySnapshot",
         ),
         *keys_behind_a_copy("ec2"),
-    ),
-    "lock": (
-        Permission(
-            actions=("ec2:DescribeLockedSnapshots",),
-            resources=("*",),
-            why="Describe of EC2 knows no resource types; locking again would start the lock anew",
-        ),
-        Permission(
-            actions=("ec2:LockSnapshot",),
-            resources=(ANY_SNAPSHOT,),
-            conditions={
-                "StringEquals": MANAGED,
-                "NumericLessThanEqualsIfExists": {"ec2:SnapshotCoolOffPeriod": str(COOL_OFF_HOURS)},
-            },
-            why="only what we took; nothing we deploy may unlock",
-        ),
     ),
     "archive": (
         Permission(
@@ -170,9 +155,11 @@ class EbsSnapshots:
         self._ebs: EBSClient = clients.retrying("ebs", region)
 
     def find(self, slot: Slot, *, attempt: int) -> tuple[Snapshot, ...]:  # noqa: ARG002 - all attempts carry the slot
-        """Every snapshot here that carries the slot's key, of any attempt; failed ones left out."""
-        found = self._described([{"Name": f"tag:{labels.SLOT}", "Values": [slot.key]}])
-        return tuple(snapshot for snapshot in found if snapshot.state is not State.FAILED)
+        """Every snapshot here that carries the slot's key, of any attempt; failed ones left out, and with them the
+        rest of their set: the members of a set begin in one request, and half of it is no point."""
+        found = tuple(self._described([{"Name": f"tag:{labels.SLOT}", "Values": [slot.key]}]))
+        failed = {_begun_as(snapshot) for snapshot in found if snapshot.state is State.FAILED}
+        return tuple(snapshot for snapshot in found if _begun_as(snapshot) not in failed)
 
     def copy(self, order: CopyOrder, tags: Mapping[str, str], *, home_region: str) -> Snapshot:
         """The copy EBS began here, encrypted under this Region's key whatever the source is.
@@ -218,20 +205,6 @@ class EbsSnapshots:
             is_of_instance = snapshot.tags.get(labels.RESOURCE, "").startswith(f"{Kind.INSTANCE}/")
             if is_of_instance == (self.kind is Kind.INSTANCE):
                 yield snapshot
-
-    def lock(self, id: str, lock: Lock) -> bool:
-        """True once the lock holds. A lock that is there is left as it is: locking again would start it anew, and
-        one that has run its time is not renewed."""
-        with translated("ec2:DescribeLockedSnapshots", resource=id):
-            locks = self._ec2.describe_locked_snapshots(SnapshotIds=[id])["Snapshots"]
-        if locks and locks[0].get("LockState") == "expired":
-            return False
-        if locks and (lock.mode is LockMode.GOVERNANCE or locks[0].get("LockState") != "governance"):
-            return True
-        cool_off: Any = {"CoolOffPeriod": COOL_OFF_HOURS} if lock.mode is LockMode.COMPLIANCE else {}
-        with translated("ec2:LockSnapshot", resource=id):
-            self._ec2.lock_snapshot(SnapshotId=id, LockMode=lock.mode.value, LockDuration=lock.days, **cool_off)
-        return True
 
     def archive(self, id: str) -> bool:
         """True once the snapshot is archived or being archived.
@@ -343,7 +316,12 @@ def tagged(tags: Mapping[str, str]) -> list[TagSpecificationTypeDef]:
 
 def description(slot: Slot) -> str:
     """What the EC2 console shows beside the snapshot."""
-    return f"Holdfast: {slot.resource}, {slot.at:%Y-%m-%d %H:%M} UTC"
+    return f"{DESCRIBED_AS}{slot.resource}, {slot.at:%Y-%m-%d %H:%M} UTC"
+
+
+def _begun_as(snapshot: Snapshot) -> tuple[str | None, str | None]:
+    """What the snapshots of one request have in common: the attempt, and of a copy the source."""
+    return snapshot.tags.get(labels.ATTEMPT), snapshot.tags.get(labels.SOURCE_SNAPSHOT)
 
 
 def _is_archived(described: Mapping[str, Any]) -> bool:

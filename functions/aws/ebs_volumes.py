@@ -29,6 +29,7 @@ PERMISSIONS: Mapping[str, tuple[Permission, ...]] = {
             conditions={
                 "StringEquals": {"aws:RequestTag/holdfast:managed": "1"},
                 "ForAllValues:StringLike": {"aws:TagKeys": "holdfast:*"},
+                **ebs_snapshots.UNMARKED,
             },
             why="the new snapshot, which must say that it is ours",
         ),

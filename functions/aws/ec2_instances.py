@@ -9,9 +9,11 @@ from functions.aws import ebs_snapshots
 from functions.aws.ebs_snapshots import EbsSnapshots, description, tagged
 from functions.aws.faults import translated
 from functions.aws.permissions import Permission
+from functions.core import labels
 from functions.core.coverage import EXCLUDED, POLICY_TAG
 from functions.core.errors import BadMessage, ResourceGone
 from functions.core.resources import Kind
+from functions.core.slots import Slot
 from functions.core.snapshots import Snapshot, SnapshotOrder
 
 if TYPE_CHECKING:
@@ -44,6 +46,7 @@ PERMISSIONS: Mapping[str, tuple[Permission, ...]] = {
             conditions={
                 "StringEquals": {"aws:RequestTag/holdfast:managed": "1"},
                 "ForAllValues:StringLike": {"aws:TagKeys": "holdfast:*"},
+                **ebs_snapshots.UNMARKED,
             },
             why="the new snapshots, which must say that they are ours",
         ),
@@ -61,6 +64,15 @@ class InstanceSnapshots(EbsSnapshots):
     """The port `Snapshots` for instances."""
 
     kind = Kind.INSTANCE
+
+    def find(self, slot: Slot, *, attempt: int) -> tuple[Snapshot, ...]:
+        """As of any EBS snapshot, but of the slot's own snapshots this attempt's only: an earlier attempt ended because
+        a member failed or is gone, and what is left of it is no set."""
+        return tuple(
+            snapshot
+            for snapshot in super().find(slot, attempt=attempt)
+            if labels.SOURCE_SNAPSHOT in snapshot.tags or snapshot.tags.get(labels.ATTEMPT) == str(attempt)
+        )
 
     def take(self, order: SnapshotOrder, tags: Mapping[str, str]) -> tuple[Snapshot, ...]:
         """One snapshot for each volume that is not excluded by its own tag, all of the same instant.

@@ -89,9 +89,25 @@ MEANINGS: Mapping[str, Meaning] = {
     **THROTTLED,
     **_all(
         AwsBusy,
-        "InsufficientDBClusterCapacityFault InsufficientDBInstanceCapacity InsufficientStorageClusterCapacity "
-        "InsufficientVolumeCapacity",
+        "KMSThrottling Throttled",
+        "Nothing was done; Holdfast asks again. SNS throttles with these words, which botocore does not repeat for.",
+    ),
+    **_all(
+        AwsBusy,
+        "InsufficientDBClusterCapacityFault InsufficientDBInstanceCapacity InsufficientInstanceCapacity "
+        "InsufficientStorageClusterCapacity InsufficientVolumeCapacity",
         "AWS has no capacity there now; Holdfast asks again. If this lasts, choose another Availability Zone or class.",
+    ),
+    **_all(
+        AwsBusy,
+        "InsufficientFreeAddressesInSubnet",
+        "The subnet has no free address; Holdfast asks again. If this lasts, look what else was put into its network.",
+    ),
+    **_all(
+        AwsBusy,
+        "ssm:InvalidInstanceId",
+        "The agent of the machine is not registered now; Holdfast asks again. If this lasts, look at the machine's "
+        "instance profile, and at the endpoints and security groups between it and Systems Manager.",
     ),
     **_all(
         TooManyInFlight,
@@ -140,8 +156,9 @@ MEANINGS: Mapping[str, Meaning] = {
     ),
     **_all(
         QuotaReached,
-        "DBClusterQuotaExceededFault InstanceQuotaExceeded MaxIOPSLimitExceeded ServiceQuotaExceededException "
-        "SharedSnapshotQuotaExceeded SnapshotLimitExceeded StorageQuotaExceeded VolumeLimitExceeded",
+        "AttachmentLimitExceeded DBClusterQuotaExceededFault InstanceLimitExceeded InstanceQuotaExceeded "
+        "MaxIOPSLimitExceeded ServiceQuotaExceededException SharedSnapshotQuotaExceeded SnapshotLimitExceeded "
+        "StorageQuotaExceeded VcpuLimitExceeded VolumeLimitExceeded",
         "Raise the quota in Service Quotas for this Region, or delete what is not needed there.",
     ),
     **_all(

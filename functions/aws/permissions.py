@@ -12,6 +12,9 @@ Conditions = Mapping[str, Mapping[str, str | tuple[str, ...]]]
 KEY_ALIAS = "alias/holdfast"
 """The key that encrypts copies, by the same name in every Region that holds some."""
 
+NETWORK_TAG, DEEP_CHECK_NETWORK = "holdfast:network", "deep-check"
+"""Carried by the one subnet and the one security group in which machines of deep checks may be launched."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Permission:

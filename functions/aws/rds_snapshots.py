@@ -19,7 +19,6 @@ from functions.aws.faults import code_of, translated
 from functions.aws.permissions import KEY_ALIAS, Permission, keys_behind_a_copy
 from functions.core import labels
 from functions.core.errors import OutcomeUnknown, SnapshotGone, Unsafe
-from functions.core.policies import Lock
 from functions.core.resources import Kind
 from functions.core.slots import Slot
 from functions.core.snapshots import CopyOrder, Snapshot, SnapshotOrder, State
@@ -77,7 +76,6 @@ def permissions(*, noun: str, resource_type: str, source_type: str) -> Mapping[s
         "find": (describe,),
         "look": (describe,),
         "ours": (describe,),
-        "lock": (),
         "archive": (),
         "changed_bytes": (),
         "take": (
@@ -205,10 +203,6 @@ class RdsSnapshots(ABC):
             for snapshot in self._described(self._rds, None)
             if snapshot.id.startswith(NAME_PREFIX) and snapshot.tags.get(labels.MANAGED) == "1"
         )
-
-    def lock(self, id: str, lock: Lock) -> bool:  # noqa: ARG002 - the port's signature
-        """False: RDS has no locks."""
-        return False
 
     def archive(self, id: str) -> bool:  # noqa: ARG002 - the port's signature
         """False: RDS has no archive tier."""

@@ -44,15 +44,17 @@ _VOLUMES = ("arn:{partition}:ec2:{region}:{account}:volume/*",)
 _SNAPSHOTS = ("arn:{partition}:ec2:{region}::snapshot/*",)
 _KEYS = ("arn:{partition}:kms:{region}:{account}:key/*",)
 
-_LOOK = Permission(
-    actions=("ec2:DescribeVolumes", "ec2:DescribeSnapshots", "ec2:DescribeAvailabilityZones"),
-    resources=("*",),
-    why="Describe calls of EC2 have no resource type",
-)
+
+def _looks(*actions: str) -> Permission:
+    return Permission(actions=actions, resources=("*",), why="Describe calls of EC2 have no resource type")
+
+
+_LOOK_AT_VOLUMES = _looks("ec2:DescribeVolumes")
+_LOOK_AT_SNAPSHOTS = _looks("ec2:DescribeSnapshots")
 
 PERMISSIONS: Mapping[str, tuple[Permission, ...]] = {
     "begin": (
-        _LOOK,
+        _looks("ec2:DescribeVolumes", "ec2:DescribeAvailabilityZones"),
         Permission(
             actions=("ec2:CreateVolume",),
             resources=_SNAPSHOTS,
@@ -69,7 +71,7 @@ PERMISSIONS: Mapping[str, tuple[Permission, ...]] = {
             actions=("ec2:CreateTags",),
             resources=_VOLUMES,
             conditions={"StringEquals": {"ec2:CreateAction": "CreateVolume"}},
-            why="tags ride in the creating call; nothing that exists can be tagged",
+            why="not called: tags ride in the creating call; nothing that exists can be tagged",
         ),
         Permission(
             actions=("kms:CreateGrant",),
@@ -87,10 +89,10 @@ PERMISSIONS: Mapping[str, tuple[Permission, ...]] = {
             why="not called: EBS opens the snapshot's key as the caller to make an encrypted volume",
         ),
     ),
-    "look": (_LOOK,),
-    "leftovers": (_LOOK,),
+    "look": (_LOOK_AT_VOLUMES,),
+    "leftovers": (_LOOK_AT_VOLUMES, _LOOK_AT_SNAPSHOTS),
     "remove": (
-        _LOOK,
+        _LOOK_AT_VOLUMES,
         Permission(
             actions=("ec2:DeleteVolume",),
             resources=_VOLUMES,
@@ -99,7 +101,7 @@ PERMISSIONS: Mapping[str, tuple[Permission, ...]] = {
         ),
     ),
     "begin_proof": (
-        _LOOK,
+        _LOOK_AT_SNAPSHOTS,
         Permission(
             actions=("ec2:CreateSnapshot",),
             resources=_VOLUMES,
@@ -110,27 +112,35 @@ PERMISSIONS: Mapping[str, tuple[Permission, ...]] = {
             actions=("ec2:CreateSnapshot",),
             resources=_SNAPSHOTS,
             conditions={
-                "Null": {f"aws:RequestTag/{REHEARSAL_TAG}": "false", f"aws:RequestTag/{PROOF_TAG}": "false"},
+                "Null": {
+                    f"aws:RequestTag/{REHEARSAL_TAG}": "false",
+                    f"aws:RequestTag/{PROOF_TAG}": "false",
+                    "aws:RequestTag/holdfast:managed": "true",
+                },
             },
-            why="every proof says which rehearsal and which volume it is of",
+            why="every proof says which rehearsal and which volume it is of, and none calls itself a recovery point",
         ),
         Permission(
             actions=("ec2:CreateTags",),
             resources=_SNAPSHOTS,
             conditions={"StringEquals": {"ec2:CreateAction": "CreateSnapshot"}},
-            why="tags ride in the creating call; nothing that exists can be tagged",
+            why="not called: tags ride in the creating call; nothing that exists can be tagged",
         ),
     ),
-    "look_proof": (_LOOK,),
+    "look_proof": (_LOOK_AT_SNAPSHOTS,),
     "remove_proof": (
-        _LOOK,
+        _LOOK_AT_SNAPSHOTS,
         Permission(
             actions=("ec2:DeleteSnapshot",),
             resources=_SNAPSHOTS,
             conditions={
-                "Null": {f"aws:ResourceTag/{REHEARSAL_TAG}": "false", f"aws:ResourceTag/{PROOF_TAG}": "false"},
+                "Null": {
+                    f"aws:ResourceTag/{REHEARSAL_TAG}": "false",
+                    f"aws:ResourceTag/{PROOF_TAG}": "false",
+                    "aws:ResourceTag/holdfast:managed": "true",
+                },
             },
-            why="removes proofs; a recovery point carries neither tag",
+            why="removes proofs; what says that it is a recovery point is none, whatever else it says",
         ),
     ),
 }
@@ -283,12 +293,12 @@ class VolumeRestores:
         return next(self._described(filters), None)
 
     def _created(self, order: RestoreOrder, snapshot_id: str) -> Mapping[str, Any]:
-        """A new volume in the first zone that has room.
+        """A new volume in the order's zone, or in the first that has room.
 
         The client token names the zone as well: EC2 refuses a token that comes back with other parameters.
         """
         labels = tags(order) | {"Name": name_of(order.rehearsal_id, snapshot_id)}
-        for zone in self._zones():
+        for zone in [order.zone] if order.zone else self._zones():
             token = hashlib.sha256(f"{order.rehearsal_id}|{snapshot_id}|{zone}".encode()).hexdigest()
             with translated("ec2:CreateVolume", resource=snapshot_id):
                 try:
@@ -302,8 +312,9 @@ class VolumeRestores:
                 except ClientError as refused:
                     if code_of(refused) != "InsufficientVolumeCapacity":
                         raise
+        full = f"zone {order.zone} has no room" if order.zone else f"no zone of {self.region} has room"
         raise AwsBusy(
-            f"no zone of {self.region} has room for a gp3 volume of {snapshot_id}",
+            f"{full} for a gp3 volume of {snapshot_id}",
             hint="nothing to do now; the rehearsal is tried again later",
         )
 

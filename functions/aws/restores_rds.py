@@ -50,10 +50,16 @@ _PRIVATE_FOR_A_REHEARSAL = _FOR_A_REHEARSAL | {"BoolIfExists": {"rds:PubliclyAcc
 _INSTANCES = ("arn:{partition}:rds:{region}:{account}:db:holdfast-rt-*",)
 _CLUSTERS = ("arn:{partition}:rds:{region}:{account}:cluster:holdfast-rt-*",)
 _OURS = _INSTANCES + _CLUSTERS
+_NETWORK = ("arn:{partition}:rds:{region}:{account}:subgrp:holdfast-rehearsal",)
+"""The one subnet group for rehearsals, which has no way out: a copy of production must not wake up beside it."""
 _AROUND = (
-    "arn:{partition}:rds:{region}:{account}:subgrp:*",
     "arn:{partition}:rds:{region}:{account}:pg:*",
     "arn:{partition}:rds:{region}:{account}:cluster-pg:*",
+    "arn:{partition}:rds:{region}:{account}:og:*",
+)
+_AROUND_A_MEMBER = (
+    "arn:{partition}:rds:{region}:{account}:subgrp:*",
+    "arn:{partition}:rds:{region}:{account}:pg:*",
     "arn:{partition}:rds:{region}:{account}:og:*",
 )
 _SNAPSHOTS = (
@@ -76,14 +82,14 @@ _MEMBER = (
     ),
     Permission(
         actions=("rds:CreateDBInstance",),
-        resources=_CLUSTERS + _AROUND,
+        resources=_CLUSTERS + _AROUND_A_MEMBER,
         why="the cluster and the groups a new member is created with are resources of the same call",
     ),
     Permission(
         actions=("rds:AddTagsToResource",),
         resources=_INSTANCES,
         conditions=_FOR_A_REHEARSAL,
-        why="tags ride in the creating call",
+        why="not called: tags ride in the creating call",
     ),
 )
 
@@ -98,14 +104,14 @@ PERMISSIONS: Mapping[str, tuple[Permission, ...]] = {
         ),
         Permission(
             actions=("rds:RestoreDBInstanceFromDBSnapshot", "rds:RestoreDBClusterFromSnapshot"),
-            resources=_SNAPSHOTS + _AROUND,
-            why="the snapshot and the groups a database is restored with are resources of the same call",
+            resources=_SNAPSHOTS + _NETWORK + _AROUND,
+            why="the snapshot, the network and the groups a database is restored with are resources of the same call",
         ),
         Permission(
             actions=("rds:AddTagsToResource",),
             resources=_OURS,
             conditions=_FOR_A_REHEARSAL,
-            why="tags ride in the creating call",
+            why="not called: tags ride in the creating call",
         ),
         Permission(
             actions=("rds:DescribeDBClusterSnapshots",),
@@ -140,12 +146,12 @@ PERMISSIONS: Mapping[str, tuple[Permission, ...]] = {
         Permission(
             actions=("secretsmanager:CreateSecret", "secretsmanager:TagResource"),
             resources=("arn:{partition}:secretsmanager:{region}:{account}:secret:rds!*",),
-            why="RDS makes the managed secret with the caller's rights",
+            why="not called: RDS makes the managed secret with the caller's rights",
         ),
         Permission(
             actions=("kms:DescribeKey",),
             resources=_KEYS,
-            why="RDS looks at the key of Secrets Manager with the caller's rights",
+            why="not called: RDS looks at the key of Secrets Manager with the caller's rights",
         ),
     ),
     "leftovers": (

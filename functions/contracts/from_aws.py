@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from functions.core.errors import BadMessage
+from functions.core.plain_text import one_line
 from functions.core.resources import Kind, ResourceKey
 
 
@@ -17,12 +18,34 @@ class _FromAws(BaseModel):
     model_config = ConfigDict(extra="ignore", populate_by_name=True)
 
 
+class _SnapshotOfSet(_FromAws):
+    snapshot_id: str = ""
+
+
+class _NoticeDetail(_FromAws):
+    snapshot_id: str = ""
+    snapshots: list[_SnapshotOfSet] = []
+    source_identifier: str = Field(default="", alias="SourceIdentifier")
+
+
 class Notice(_FromAws):
     """A notice of EC2 or RDS about a snapshot. It is a hint that something moved there; the truth is asked for."""
 
     detail_type: str = Field(alias="detail-type")
     source: Literal["aws.ec2", "aws.rds"]
+    account: str
     region: str
+    detail: _NoticeDetail = _NoticeDetail()
+
+    @property
+    def snapshot_ids(self) -> tuple[str, ...]:
+        """The snapshots it names, without the ARNs around them."""
+        named = (
+            self.detail.snapshot_id,
+            self.detail.source_identifier,
+            *(s.snapshot_id for s in self.detail.snapshots),
+        )
+        return tuple(name.rpartition("/")[2] for name in named if name)
 
 
 class _Metric(_FromAws):
@@ -57,6 +80,7 @@ class _AlarmDetail(_FromAws):
 class AlarmChanged(_FromAws):
     """A CloudWatch alarm that changed its state, as EventBridge delivers it."""
 
+    source: Literal["aws.cloudwatch"]
     account: str
     region: str
     time: AwareDatetime
@@ -73,14 +97,16 @@ class AlarmChanged(_FromAws):
         return self.time
 
     def resources(self) -> tuple[ResourceKey, ...]:
-        """The volumes, instances, databases and clusters whose metrics the alarm watches; empty for any other alarm."""
+        """The volumes, instances, databases and clusters whose metrics the alarm watches; empty for any other alarm,
+        and for one whose dimensions nothing at AWS can be called by."""
         found: list[ResourceKey] = []
         for query in self.detail.configuration.metrics:
             metric = query.metric_stat.metric
             for namespace, dimension, kind in WATCHED:
                 if metric.namespace == namespace and metric.dimensions.get(dimension):
-                    id = metric.dimensions[dimension]
-                    found.append(ResourceKey(account=self.account, region=self.region, kind=kind, id=id))
+                    written = f"{kind}/{self.region}/{metric.dimensions[dimension]}"
+                    with suppress(ValueError):
+                        found.append(ResourceKey.parse(written, account=self.account))
         return tuple(dict.fromkeys(found))
 
 
@@ -100,19 +126,25 @@ def alarm(event: object) -> AlarmChanged:
     return _checked(AlarmChanged, event)
 
 
-def notices(records: Sequence[Any]) -> tuple[Notice, ...]:
+def notices(records: object) -> tuple[Notice, ...]:
     """The notices in a batch of SQS records, each an EventBridge event.
 
     Errors: BadMessage when one is not a notice of EC2 or RDS.
     """
-    return tuple(_checked(Notice, _json(record["body"])) for record in records)
+    if not isinstance(records, list):
+        raise BadMessage(
+            "Records: not a batch of notices", hint="Something else calls the function that tracks points."
+        )
+    return tuple(_checked(Notice, _body(record)) for record in cast(list[Any], records))
 
 
-def _json(text: str) -> Any:
+def _body(record: Any) -> Any:
     try:
-        return json.loads(text)
-    except ValueError as problem:
-        raise BadMessage("a notice is not JSON", hint="Something else writes to the queue of notices.") from problem
+        return json.loads(record["body"])
+    except (KeyError, TypeError, ValueError, RecursionError) as problem:
+        raise BadMessage(
+            "Records.body: a notice is not JSON", hint="Something else writes to the queue of notices."
+        ) from problem
 
 
 def _checked(shape: type[Any], event: object) -> Any:
@@ -121,6 +153,6 @@ def _checked(shape: type[Any], event: object) -> Any:
     except ValidationError as problem:
         said = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'event'}: {e['msg']}" for e in problem.errors())
         raise BadMessage(
-            f"not a {shape.__name__}: {said[:600]}",
+            f"not a {shape.__name__}: {one_line(said, longest=600)}",
             hint="Compare it with the example in events/; the rule that sent it may match too much.",
         ) from problem

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from functions.contracts import wire
 from functions.core import instants
+from functions.core.findings import Finding
 from functions.core.recoveries import Recovery
 from functions.core.rehearsals import Rehearsal
 from functions.core.runs import Run
@@ -14,6 +16,8 @@ from functions.core.verdicts import Verdict
 RUN_SCORED = "RunScored.v1"
 REHEARSAL_RECORDED = "RehearsalRecorded.v1"
 RECOVERY_RECORDED = "RecoveryRecorded.v1"
+FINDING_BEGUN = "FindingBegun.v1"
+FINDING_OVER = "FindingOver.v1"
 
 
 def run_scored(run: Run, verdict: Verdict) -> dict[str, Any]:
@@ -68,4 +72,18 @@ def recovery_recorded(recovery: Recovery, outcome: str) -> dict[str, Any]:
         "evidence": wire.plain(recovery.evidence) if recovery.evidence else None,
         "recovery_seconds": recovery.recovery_seconds,
         "problem": recovery.problem,
+    }
+
+
+def finding(finding: Finding, *, account: str, at: datetime) -> dict[str, Any]:
+    """Something that is not as it should be, or is as it should be again, and since when."""
+    return {
+        "account": account,
+        "region": finding.region,
+        "concern": str(finding.concern),
+        "subject": finding.subject,
+        "what": finding.what,
+        "told": finding.told,
+        "next_step": finding.next_step,
+        "at": instants.text(at),
     }

@@ -6,11 +6,21 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Annotated, Any, Literal, cast
 
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, ValidationError
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictBool,
+    ValidationError,
+)
 
 from functions.contracts.settings import LONGEST_APPROVAL, duration
 from functions.core import instants
 from functions.core.errors import BadMessage
+from functions.core.plain_text import one_line
 from functions.core.recoveries import TARGETS, Ending, RecoveryRequest, identity
 from functions.core.recovery_sets import MOST_MEMBERS, Member, RecoverySet, WhenOneFails
 from functions.core.resources import ResourceKey
@@ -27,6 +37,10 @@ SET_EXAMPLE = (
 
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid")
+
+
+Asker = Annotated[str, Field(max_length=200), AfterValidator(one_line)]
+"""Who asked, as people will read it in a notice."""
 
 
 class _Before(_Strict):
@@ -49,7 +63,7 @@ class _Request(_Strict):
     verified_only: StrictBool = False
     approval_within: Annotated[timedelta, BeforeValidator(duration), Field(le=LONGEST_APPROVAL)] | None = None
     part_of: Annotated[str, Field(max_length=80)] | None = None
-    asked_by: Annotated[str, Field(max_length=200)] = "a person"
+    asked_by: Asker = "a person"
 
 
 def read(given: object, *, account: str, region: str) -> RecoveryRequest:
@@ -91,7 +105,7 @@ class _Set(_Strict):
     groups: Annotated[list[Annotated[list[dict[str, Any]], Field(min_length=1)]], Field(min_length=1)]
     when_one_fails: WhenOneFails = WhenOneFails.STOP
     dry_run: StrictBool = False
-    asked_by: Annotated[str, Field(max_length=200)] = "a person"
+    asked_by: Asker = "a person"
 
 
 def read_set(given: object, *, execution: str, account: str, region: str) -> RecoverySet:
@@ -131,7 +145,7 @@ def read_set(given: object, *, execution: str, account: str, region: str) -> Rec
 
 def _refused_set(lines: list[str]) -> BadMessage:
     return BadMessage(
-        "the input does not say which set to recover:\n" + "\n".join(f"  {line}" for line in lines),
+        "the input does not say which set to recover:\n" + "\n".join(f"  {one_line(line)}" for line in lines),
         hint=f"Start the execution with for example {SET_EXAMPLE}",
     )
 
@@ -160,6 +174,6 @@ def _members(given: object) -> Mapping[str, Any]:
 
 def _refused(lines: list[str]) -> BadMessage:
     return BadMessage(
-        "the input does not say what to recover:\n" + "\n".join(f"  {line}" for line in lines),
+        "the input does not say what to recover:\n" + "\n".join(f"  {one_line(line)}" for line in lines),
         hint=f"Start the execution with for example {EXAMPLE}",
     )

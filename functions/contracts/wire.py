@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from pydantic import TypeAdapter, ValidationError
 
 from functions.core.errors import BadMessage
+from functions.core.plain_text import one_line
 
 Fact = TypeVar("Fact")
 
@@ -44,6 +46,17 @@ def read(shape: type[Fact], value: object) -> Fact:
         raise _bad(shape, problem) from problem
 
 
+def given(event: Mapping[str, Any], name: str = "input") -> Mapping[str, Any]:
+    """What a person wrote under this name; empty when nothing.
+
+    Errors: BadMessage when it is there and no object.
+    """
+    value: object = event.get(name) or dict[str, Any]()
+    if not isinstance(value, Mapping):
+        raise BadMessage(f"{name} is no object", hint='Write an object, for example {"resource": "..."}, or nothing.')
+    return cast(Mapping[str, Any], value)
+
+
 @cache
 def _adapter(shape: type[Fact]) -> TypeAdapter[Fact]:
     return TypeAdapter(shape)
@@ -52,6 +65,6 @@ def _adapter(shape: type[Fact]) -> TypeAdapter[Fact]:
 def _bad(shape: type[object], problem: ValidationError) -> BadMessage:
     said = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'message'}: {e['msg']}" for e in problem.errors())
     return BadMessage(
-        f"not a {shape.__name__}: {said[:600]}",
+        f"not a {shape.__name__}: {one_line(said, longest=600)}",
         hint="events/ has an example of every message; what sent this one is another version of the code, or not ours.",
     )

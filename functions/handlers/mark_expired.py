@@ -16,7 +16,8 @@ from functions.core.points import GRACE, Copy, Point, Status
 from functions.core.resources import Kind, ResourceKey
 from functions.core.retention import Decision, Fate, Standing, decide
 from functions.core.snapshots import Snapshot, State
-from functions.handlers import frame
+from functions.handlers import frame, losses
+from functions.handlers.losses import Loss
 from functions.handlers.tools import Tools
 from functions.ledger.surplus import Stage
 from functions.ledger.works import by_slot
@@ -53,7 +54,7 @@ def mark_expired(tools: Tools, now: datetime) -> Marked:
     clock_seen_at = tools.ledger.since.clock(now)
     expired: list[str] = []
     released: list[str] = []
-    lost: list[str] = []
+    lost: list[Loss] = []
     left_alone: list[str] = []
     outgrown: list[Decision] = []
     kept = 0
@@ -78,13 +79,14 @@ def mark_expired(tools: Tools, now: datetime) -> Marked:
         expired += [_told(decision) for decision in moved]
         marking = [point for point in points if point.status is Status.EXPIRED] + [d.point for d in moved]
         left_alone += _mark(marking, copies, seen, tools)
+    losses.tell(lost, tools)
     surplus = _mark_surplus(tools, left_alone)
     archived = _archive(outgrown, tools, now, left_alone)
     tools.health.count(Lost=len(lost))
     return Marked(
         expired=tuple(expired),
         released=tuple(released),
-        lost=tuple(lost),
+        lost=tuple(loss.what for loss in lost),
         surplus=tuple(surplus),
         archived=tuple(archived),
         kept=kept,
@@ -149,12 +151,12 @@ def _something_stays(decisions: Sequence[Decision], seen: Seen) -> bool:
 
 def _write_down_losses(
     points: Sequence[Point], copies: Sequence[Copy], seen: Seen, tools: Tools, now: datetime
-) -> list[str]:
+) -> list[Loss]:
     """Completed points and copies that AWS no longer has are GONE on the ledger too: somebody deleted them.
 
     What lies in a Region that was not listed, because the settings no longer name it, is not judged.
     """
-    lost: list[str] = []
+    lost: list[Loss] = []
     standing = {point.slot.key for point in points if point.status is Status.COMPLETED}
     for point in points:
         key = point.slot.resource
@@ -165,7 +167,8 @@ def _write_down_losses(
         if point.status is Status.COMPLETED and absent and _is_old(point.completed_at, now):
             error = f"{', '.join(absent)} is not at AWS any more"
             if tools.ledger.points.move(point, Status.GONE, now=now, error=error):
-                lost.append(f"{key} {point.slot.at:%Y-%m-%dT%H:%MZ}")
+                what = f"{key} {point.slot.at:%Y-%m-%dT%H:%MZ}"
+                lost.append(Loss(what=what, region=key.region, snapshot_ids=tuple(absent)))
     for copy in copies:
         key = copy.slot.resource
         here = seen.get((key.kind, copy.region))
@@ -173,7 +176,8 @@ def _write_down_losses(
         if copy.slot.key in standing and is_absent and _is_old(copy.completed_at, now):
             error = f"{copy.snapshot_id} is not at AWS any more"
             if tools.ledger.copies.move(copy, Status.GONE, now=now, error=error):
-                lost.append(f"{key} {copy.slot.at:%Y-%m-%dT%H:%MZ} in {copy.region}")
+                what = f"{key} {copy.slot.at:%Y-%m-%dT%H:%MZ} in {copy.region}"
+                lost.append(Loss(what=what, region=copy.region, snapshot_ids=(str(copy.snapshot_id),)))
     return lost
 
 

@@ -2,7 +2,7 @@
 
 moto is kind. What it does not do, or does differently from AWS, is corrected here through botocore's events and
 moto's own objects, and nowhere else:
-- it has no locks (LockSnapshot, DescribeLockedSnapshots) and its ListChangedBlocks knows no snapshot of EC2;
+- its ListChangedBlocks knows no snapshot of EC2;
 - it never pages DescribeSnapshots, and never answers an empty page;
 - it checks no permission: the deleter's conditions, as declared beside the adapters, are checked here;
 - its copies keep the volume id, which AWS makes arbitrary, and stay unencrypted unless their source is not;
@@ -80,7 +80,6 @@ class MotoWorld:
     account: str = ACCOUNT
     sent: list[Sent] = field(default_factory=list)
     changed_pages: list[Mapping[str, Any]] = field(default_factory=list)
-    locks: dict[str, dict[str, Any]] = field(default_factory=dict)
     verb: str = ""
     has_keys_to_make: bool = True
     session: boto3.Session = field(init=False)
@@ -204,8 +203,6 @@ class MotoWorld:
     def _corrections(self) -> Mapping[str, Callable[..., Any]]:
         return {
             "before-parameter-build": self._record,
-            "before-call.ec2.DescribeLockedSnapshots": self._describe_locks,
-            "before-call.ec2.LockSnapshot": self._lock,
             "before-call.ebs.ListChangedBlocks": self._list_changed_blocks,
             "before-call.ec2.DeleteSnapshot": self._check_the_mark,
             "before-call.rds.DeleteDBSnapshot": self._check_the_mark,
@@ -224,16 +221,6 @@ class MotoWorld:
                 parameters=copy.deepcopy(params),
             )
         )
-
-    def _describe_locks(self, context: Any, **_: Any) -> Any:
-        known = [self.locks[id] for id in context["asked"]["SnapshotIds"] if id in self.locks]
-        return _answer({"Snapshots": known})
-
-    def _lock(self, context: Any, **_: Any) -> Any:
-        asked = context["asked"]
-        state = "compliance-cooloff" if asked.get("CoolOffPeriod") else asked["LockMode"]
-        self.locks[asked["SnapshotId"]] = {"SnapshotId": asked["SnapshotId"], "LockState": state}
-        return _answer(self.locks[asked["SnapshotId"]])
 
     def _list_changed_blocks(self, context: Any, **_: Any) -> Any:
         number = int(context["asked"].get("NextToken", "0"))

@@ -13,7 +13,6 @@ import pytest
 
 from functions.core import labels
 from functions.core.errors import HoldfastError, NotAllowed, ResourceGone, SnapshotGone
-from functions.core.policies import Lock, LockMode
 from functions.core.resources import Kind, ResourceKey
 from functions.core.slots import Slot
 from functions.core.snapshots import CopyOrder, Snapshot, SnapshotOrder, Snapshots, State
@@ -265,13 +264,7 @@ class SnapshotsSuite:
         assert {snapshot.id for snapshot in world.home.ours()} == {snapshot.id for snapshot in taken}
         assert foreign not in {snapshot.id for snapshot in taken}
 
-    # locking, archiving, marking, deleting
-
-    def test_a_lock_holds_where_the_kind_has_locks_and_twice_is_once(self, world: World) -> None:
-        snapshot = self.take(world, world.make_resource())[0]
-        has_locks = world.kind in (Kind.VOLUME, Kind.INSTANCE)
-        for _ in range(2):
-            assert world.home.lock(snapshot.id, Lock(mode=LockMode.GOVERNANCE, days=7)) is has_locks
+    # archiving, marking, deleting
 
     def test_a_snapshot_is_archived_where_the_kind_has_an_archive_and_twice_is_once(self, world: World) -> None:
         _, source = self.completed_point(world)

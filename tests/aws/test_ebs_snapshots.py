@@ -11,14 +11,10 @@ from functions.aws.ebs_volumes import VolumeSnapshots
 from functions.aws.permissions import KEY_ALIAS
 from functions.core import labels
 from functions.core.errors import BadMessage, SnapshotGone, Unsafe
-from functions.core.policies import Lock, LockMode
 from functions.core.resources import Kind
 from functions.core.snapshots import Snapshot, State
 from tests.aws.moto_world import ACCOUNT, AWAY, HOME, MotoWorld, Sent, refusal
 from tests.aws.snapshots_suite import copy_order_for, order_for
-
-GOVERNANCE = Lock(mode=LockMode.GOVERNANCE, days=7)
-COMPLIANCE = Lock(mode=LockMode.COMPLIANCE, days=30)
 
 
 @pytest.fixture
@@ -86,57 +82,6 @@ def test_looking_asks_by_filter_and_for_our_own_snapshots_only(volumes: MotoWorl
     asked = [sent.parameters for sent in volumes.sent if sent.operation == "DescribeSnapshots"]
     assert [len(one["Filters"][0]["Values"]) for one in asked] == [200, 1]
     assert all(one["OwnerIds"] == ["self"] and "SnapshotIds" not in one for one in asked)
-
-
-# locks
-
-
-def test_a_second_lock_does_not_start_the_first_anew(volumes: MotoWorld) -> None:
-    snapshot = taken(volumes)
-    assert volumes.home.lock(snapshot.id, GOVERNANCE)
-    assert volumes.home.lock(snapshot.id, GOVERNANCE)
-    assert [sent.operation for sent in volumes.sent].count("LockSnapshot") == 1
-    assert last(volumes, "LockSnapshot").parameters == {
-        "SnapshotId": snapshot.id,
-        "LockMode": "governance",
-        "LockDuration": 7,
-    }
-
-
-def test_only_a_compliance_lock_has_a_cooling_off_period(volumes: MotoWorld) -> None:
-    snapshot = taken(volumes)
-    assert volumes.home.lock(snapshot.id, COMPLIANCE)
-    assert volumes.home.lock(snapshot.id, COMPLIANCE)
-    assert [sent.operation for sent in volumes.sent].count("LockSnapshot") == 1
-    assert last(volumes, "LockSnapshot").parameters["CoolOffPeriod"] == 24
-
-
-def test_a_governance_lock_becomes_a_compliance_lock_and_never_the_other_way(volumes: MotoWorld) -> None:
-    snapshot = taken(volumes)
-    for lock in (GOVERNANCE, COMPLIANCE, GOVERNANCE):
-        assert volumes.home.lock(snapshot.id, lock)
-    assert volumes.locks[snapshot.id]["LockState"] == "compliance-cooloff"
-
-
-def test_a_lock_that_has_run_its_time_is_not_renewed(volumes: MotoWorld) -> None:
-    snapshot = taken(volumes)
-    volumes.locks[snapshot.id] = {"SnapshotId": snapshot.id, "LockState": "expired"}
-    assert not volumes.home.lock(snapshot.id, GOVERNANCE)
-    assert "LockSnapshot" not in {sent.operation for sent in volumes.sent}
-
-
-@pytest.mark.parametrize("code", ["SnapshotLocked", "InvalidSnapshot.InUse"])
-def test_what_aws_holds_is_not_deleted_and_a_person_is_told_why(code: str, volumes: MotoWorld) -> None:
-    snapshot = taken(volumes)
-
-    def hold(model: Any, **_: Any) -> None:
-        raise refusal(code, model.name)
-
-    volumes.session.events.register_first("before-call.ec2.DeleteSnapshot", hold)
-    volumes._renew_adapters()
-    with pytest.raises(Unsafe) as caught:
-        volumes.home.delete(snapshot.id)
-    assert caught.value.hint
 
 
 # the archive

@@ -51,7 +51,7 @@ def test_nothing_to_send_sends_nothing(clients: Clients, url: str):
 
 
 def test_a_delayed_message_is_not_seen_yet(clients: Clients, url: str):
-    Queue(url, REGION, clients).send(["later"], delay_seconds=900)
+    Queue(url, REGION, clients).send(["later"], delays_seconds=[900])
     assert waiting(clients, url) == []
     attributes = clients.retrying("sqs", REGION).get_queue_attributes(QueueUrl=url, AttributeNames=["All"])
     assert attributes["Attributes"]["ApproximateNumberOfMessagesDelayed"] == "1"

@@ -12,12 +12,11 @@ from functions.aws.kinds import PERMISSIONS
 from functions.aws.permissions import Permission
 from functions.core import labels
 from functions.core.errors import NotAllowed
-from functions.core.policies import Lock, LockMode
 from functions.core.resources import Kind
 from tests.aws.moto_world import AWAY, HOME, MotoWorld
 from tests.aws.snapshots_suite import copy_order_for, order_for
 
-VERBS = {"find", "take", "copy", "look", "ours", "lock", "archive", "mark_expired", "delete", "changed_bytes"}
+VERBS = {"find", "take", "copy", "look", "ours", "archive", "mark_expired", "delete", "changed_bytes"}
 EVERYTHING = [
     pytest.param(permission, id=f"{kind}-{verb}-{number}")
     for kind, verbs in PERMISSIONS.items()
@@ -36,7 +35,6 @@ def speak_every_verb(world: MotoWorld) -> None:
     list(world.home.ours())
     copying = copy_order_for(source, order, AWAY)
     world.away.copy(copying, labels.for_copy(copying), home_region=HOME)
-    world.home.lock(source.id, Lock(mode=LockMode.GOVERNANCE, days=1))
     world.changed_pages = [{"ChangedBlocks": [], "BlockSize": 524288}]
     world.home.changed_bytes(source.id, source.id)
     world.home.archive(source.id)

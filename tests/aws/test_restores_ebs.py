@@ -134,6 +134,16 @@ def test_no_room_in_any_zone_is_tried_again_later(restores: VolumeRestores, orde
     assert [params["AvailabilityZone"][-1] for params in asked] == ["a", "b", "c"]
 
 
+def test_volumes_for_a_machine_are_made_in_its_zone_or_nowhere(restores: VolumeRestores, order: RestoreOrder, ec2: Any):
+    in_one = replace(order, zone=f"{REGION}c")
+    for restored in restores.begin(in_one):
+        assert described(ec2, restored)["AvailabilityZone"] == f"{REGION}c"
+    asked = refusing(ec2, "CreateVolume", "InsufficientVolumeCapacity")
+    with pytest.raises(AwsBusy, match="zone eu-central-1c has no room"):
+        restores.begin(replace(in_one, rehearsal_id="rehearsal-2"))
+    assert len(asked) == 1
+
+
 def test_a_snapshot_that_is_gone_is_refused(restores: VolumeRestores, order: RestoreOrder, ec2: Any):
     refusing(ec2, "CreateVolume", "InvalidSnapshot.NotFound")
     with pytest.raises(SnapshotGone, match=order.snapshot_ids[0]):

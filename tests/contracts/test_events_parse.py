@@ -9,7 +9,10 @@ from typing import Any
 
 import pytest
 
-from functions.contracts import from_aws, published, recovery_requests, wire
+from functions.contracts import from_aws, logged_calls, published, recovery_requests, wire
+from functions.core import instants
+from functions.core.exposures import Family
+from functions.core.findings import Concern, Finding
 from functions.core.recoveries import ID, Recovery
 from functions.core.recovery_sets import Outcome, RecoverySet
 from functions.core.rehearsals import Rehearsal
@@ -171,6 +174,27 @@ def a_recovery_recorded(event: Any) -> None:
     assert event["detail"] == published.recovery_recorded(recovery, "handed over")
 
 
+def a_logged_call(*, shared: tuple[Family, str] | None) -> Callable[[Any], None]:
+    def parsed(event: Any) -> None:
+        call = logged_calls.read(event)
+        assert call is not None
+        assert (call.account, call.region, call.shared) == (ACCOUNT, HOME, shared)
+        named = {source for calls in (logged_calls.SHARING, logged_calls.KEY_CHANGES) for source in calls}
+        assert call.detail.event_name in named
+
+    return parsed
+
+
+def a_finding(event: Any) -> None:
+    finding = Finding(
+        concern=Concern(event["detail"]["concern"]),
+        **{name: event["detail"][name] for name in ("region", "subject", "what", "told", "next_step")},
+    )
+    at = instants.parse(event["detail"]["at"])
+    assert event["detail-type"] in (published.FINDING_BEGUN, published.FINDING_OVER)
+    assert event["detail"] == published.finding(finding, account=ACCOUNT, at=at)
+
+
 VOLUME = (Kind.VOLUME, "vol-0a1b2c3d4e5f60718")
 
 REGISTRY: Mapping[str, Callable[[Any], None]] = {
@@ -180,6 +204,10 @@ REGISTRY: Mapping[str, Callable[[Any], None]] = {
         is_alarm=True, on=((Kind.INSTANCE, "i-0f1e2d3c4b5a69788"), (Kind.DATABASE, "orders"))
     ),
     "alarm_recovered": an_alarm(is_alarm=False, on=(VOLUME,)),
+    "call_db_cluster_snapshot_shared": a_logged_call(shared=(Family.CLUSTER, "holdfast-89abcdef0123456789abcdef")),
+    "call_db_snapshot_shared": a_logged_call(shared=(Family.DATABASE, "holdfast-0123456789abcdef01234567")),
+    "call_key_deletion_scheduled": a_logged_call(shared=None),
+    "call_snapshot_shared": a_logged_call(shared=(Family.EBS, "snap-0a1b2c3d4e5f60718")),
     "execution_recover": a_request_to_recover,
     "execution_recover_set": a_request_for_a_set,
     "execution_swap_names": a_swap,
@@ -190,6 +218,8 @@ REGISTRY: Mapping[str, Callable[[Any], None]] = {
     "notice_rds_cluster_snapshot_created": a_notice,
     "notice_rds_snapshot_copied": a_notice,
     "notice_rds_snapshot_created": a_notice,
+    "published_finding_begun": a_finding,
+    "published_finding_over": a_finding,
     "published_recovery_recorded": a_recovery_recorded,
     "published_rehearsal_recorded": a_rehearsal_recorded,
     "published_run_scored": a_run_scored,
@@ -207,6 +237,7 @@ REGISTRY: Mapping[str, Callable[[Any], None]] = {
     "workflow_choose_rehearsal": a_request_for_a_rehearsal,
     "workflow_choose_rehearsal_asked_for": a_request_for_a_rehearsal,
     "workflow_configure_recovery": a_recovery,
+    "workflow_follow_deep_check": a_rehearsal,
     "workflow_hold_point": a_hold,
     "workflow_inspect_content": a_rehearsal,
     "workflow_note_set": a_set_to_note,
@@ -219,6 +250,7 @@ REGISTRY: Mapping[str, Callable[[Any], None]] = {
     "workflow_record_rehearsal_that_broke": a_broken_rehearsal,
     "workflow_remove_recovery": a_recovery,
     "workflow_remove_restore": a_rehearsal,
+    "workflow_start_deep_check": a_rehearsal,
     "workflow_start_recovery": a_recovery,
     "workflow_start_restore": a_rehearsal,
     "workflow_stop_recovery": a_stop,

@@ -13,7 +13,18 @@ from hypothesis import strategies as st
 from functions.contracts.settings import Configuration, read
 from functions.core.errors import BadMessage
 from functions.core.expected_files import ExpectedFile, ExpectedHeartbeat, ExpectedManifest, HeartbeatBy
-from functions.core.policies import AutomaticRecovery, DatabaseCheck, ExtraPoints, Lock, LockMode, Policy, Tiers, Window
+from functions.core.policies import (
+    AutomaticRecovery,
+    DatabaseCheck,
+    ExtraPoints,
+    Guard,
+    Lock,
+    LockMode,
+    LockOn,
+    Policy,
+    Tiers,
+    Window,
+)
 from functions.core.resources import ResourceKey
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
@@ -36,7 +47,7 @@ COMPLETE: dict[str, Any] = {
             "starts": "00:30",
             "avoid": ["23:30-00:15"],
             "rehearse_every": "1d",
-            "lock": {"mode": "governance", "days": 14},
+            "lock": {"mode": "governance", "for": "14d", "beyond_retention": True},
             "archive_after": "90d",
             "extra": {"written_gib": 10.5, "per_day": 3},
             "checks": [
@@ -85,7 +96,7 @@ def test_a_complete_block_says_everything() -> None:
         starts=timedelta(minutes=30),
         avoid=(Window(starts=timedelta(hours=23, minutes=30), ends=timedelta(minutes=15)),),
         rehearse_every=DAY,
-        lock=Lock(mode=LockMode.GOVERNANCE, days=14),
+        lock=Lock(mode=LockMode.GOVERNANCE, days=14, beyond_retention=True),
         archive_after=90 * DAY,
         extra=ExtraPoints(written_gib=10.5, per_day=3),
         checks=(
@@ -272,7 +283,13 @@ def test_the_block_in_cdk_json_can_be_read() -> None:
         ("policies.gold.rehearse_every", "weekly", "policies.gold.rehearse_every"),
         ("policies.gold.rehearse_every", 7, "policies.gold.rehearse_every"),
         ("policies.gold.lock.mode", "iron", "policies.gold.lock.mode"),
-        ("policies.gold.lock.days", 0, "policies.gold.lock"),
+        ("policies.gold.lock.for", "0d", "policies.gold.lock.for"),
+        ("policies.gold.lock.for", "36h", "policies.gold.lock"),
+        ("policies.gold.lock.for", "36501d", "policies.gold.lock"),
+        ("policies.gold.lock.cool_off", "90m", "policies.gold.lock"),
+        ("policies.gold.lock.cool_off", "73h", "policies.gold.lock"),
+        ("policies.gold.lock.on", "everything", "policies.gold.lock.on"),
+        ("policies.gold.lock.beyond_retention", False, "policies.gold.lock"),
         ("policies.gold.archive_after", "27d", "policies.gold.archive_after"),
         ("policies.gold.archive_after", 90 * 86400, "policies.gold.archive_after"),
         ("policies.gold.extra.written_gib", 0, "policies.gold.extra"),
@@ -319,7 +336,7 @@ def test_one_reading_of_the_message_names_every_mistake_of_form() -> None:
 
 
 def test_one_reading_of_the_message_names_every_promise_that_cannot_be_kept() -> None:
-    document = changed("policies.gold.lock.days", 0)
+    document = changed("policies.gold.lock.for", "36501d")
     document["policies"]["bronze"]["rpo"] = "32d"
     what = refusal(document)
     assert "policies.gold.lock" in what
@@ -351,7 +368,7 @@ paths = st.sampled_from(
         "policies.gold.keep.daily",
         "policies.gold.avoid.0",
         "policies.gold.checks.0.statement",
-        "policies.gold.lock.days",
+        "policies.gold.lock.for",
         "policies.gold.extra.written_gib",
     ]
 )
@@ -384,7 +401,9 @@ def version(document: dict[str, Any]) -> str:
         ("policies.gold.starts", ...),
         ("policies.gold.avoid", ["23:30-00:14"]),
         ("policies.gold.avoid", []),
-        ("policies.gold.lock.days", 15),
+        ("policies.gold.lock.for", "15d"),
+        ("policies.gold.lock.cool_off", "none"),
+        ("policies.gold.lock.on", "copies"),
         ("policies.gold.lock.mode", "compliance"),
         ("policies.gold.lock", ...),
         ("policies.gold.archive_after", "91d"),
@@ -426,3 +445,56 @@ def test_a_version_is_eight_hex_digits_and_the_same_in_every_process() -> None:
 def test_a_region_named_twice_is_one_region() -> None:
     document = changed("copies", ["eu-west-1", "us-gov-west-1", "eu-west-1"])
     assert read(document).settings.copy_regions == ("eu-west-1", "us-gov-west-1")
+
+
+GUARD: dict[str, Any] = {
+    "shared_with": ["210987654321"],
+    "enforce": True,
+    "keys": ["arn:aws:kms:eu-west-1:210987654321:key/0a1b2c3d-4e5f-6071-8293-a4b5c6d7e8f9"],
+    "recycle_bin": {"keep": "14d", "every_snapshot": True, "unlock_delay": "7d"},
+    "block_public_access": {"eu-central-1": "block-all-sharing", "eu-west-1": "block-new-sharing"},
+}
+
+
+def test_a_block_says_who_may_use_snapshots_and_what_the_account_does_about_the_others() -> None:
+    configuration = read(COMPLETE | {"guard": GUARD})
+    assert configuration.settings.guard == Guard(
+        shared_with=frozenset(GUARD["shared_with"]), enforce=True, keys=frozenset(GUARD["keys"])
+    )
+    rule = configuration.guard.recycle_bin
+    assert rule is not None
+    assert (rule.keep, rule.every_snapshot, rule.unlock_delay) == (14 * DAY, True, 7 * DAY)
+    assert configuration.guard.block_public_access == GUARD["block_public_access"]
+
+
+def test_without_a_word_about_it_nobody_is_allowed_and_nothing_of_the_account_is_changed() -> None:
+    configuration = read(COMPLETE)
+    assert configuration.settings.guard == Guard()
+    assert (configuration.guard.recycle_bin, configuration.guard.block_public_access) == (None, {})
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"shared_with": ["all"]}, "guard.shared_with.0"),
+        ({"shared_with": [210987654321]}, "guard.shared_with.0"),
+        ({"enforce": "yes"}, "guard.enforce"),
+        ({"keys": ["alias/theirs"]}, "guard.keys.0"),
+        ({"recycle_bin": {"keep": "12h"}}, "guard.recycle_bin.keep"),
+        ({"recycle_bin": {"keep": "36h"}}, "guard.recycle_bin.keep: give whole days"),
+        ({"recycle_bin": {"keep": "366d"}}, "guard.recycle_bin.keep"),
+        ({"recycle_bin": GUARD["recycle_bin"] | {"unlock_delay": "6d"}}, "guard.recycle_bin.unlock_delay"),
+        ({"recycle_bin": GUARD["recycle_bin"] | {"every_snapshot": False}}, "AWS locks no rule that goes by tags"),
+        ({"block_public_access": {"us-east-1": "block-all-sharing"}}, "guard.block_public_access.us-east-1"),
+        ({"block_public_access": {"eu-west-1": "unblocked"}}, "guard.block_public_access.eu-west-1"),
+    ],
+)
+def test_a_guard_that_aws_does_not_know_is_refused_with_its_place(changes: dict[str, Any], said: str) -> None:
+    assert said in refusal(COMPLETE | {"guard": GUARD | changes})
+
+
+def test_a_lock_without_cooling_off_says_none() -> None:
+    lock = {"mode": "compliance", "for": "1d", "cool_off": "none", "on": "copies"}
+    assert read(changed("policies.gold.lock", lock)).settings.policies["gold"].lock == Lock(
+        mode=LockMode.COMPLIANCE, days=1, cool_off_hours=0, on=LockOn.COPIES
+    )

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from functions.core.coverage import POLICY_TAG, REASON_TAG, REHEARSAL_TAG, Coverage, Standing, cover
-from functions.core.policies import Settings
+from functions.core.policies import Lock, LockMode, Settings
 from functions.core.resources import Kind, Resource
 from tests.builders import AWAY, a_policy, a_resource, some_settings
 
@@ -188,3 +188,15 @@ def test_every_resource_gets_one_answer_with_a_reason_in_the_order_given(seen, s
     protectors = {str(answer.resource.key) for answer in answers if answer.policy is not None}
     followers = [a for a in answers if a.standing is Standing.PROTECTED and a.policy is None]
     assert all(answer.by in protectors for answer in followers), "nobody is protected by one who takes no points"
+
+
+@pytest.mark.parametrize("kind", list(Kind))
+@pytest.mark.parametrize("default", [None, "gold"])
+def test_a_lock_that_cannot_hold_because_rds_has_none_is_said_where_the_resource_stands(
+    kind: Kind, default: str | None
+) -> None:
+    gold = a_policy(lock=Lock(mode=LockMode.GOVERNANCE, days=7))
+    resource = a_resource(kind, policy=None if default else "gold", members=("vol-1",))
+    (one,) = cover([resource], some_settings(gold, default_policy=default))
+    assert one.standing is Standing.PROTECTED
+    assert ("RDS has none" in one.reason) is (kind in (Kind.DATABASE, Kind.CLUSTER))

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -156,3 +157,40 @@ def test_a_policy_that_copies_where_no_recovery_is_deployed_is_refused() -> None
 
 def test_the_regions_begin_at_home() -> None:
     assert some_settings().regions == (HOME, AWAY, FAR)
+
+
+# locks and retention
+
+
+def test_a_lock_is_no_longer_than_every_point_is_kept() -> None:
+    lock = Lock(mode=LockMode.GOVERNANCE, days=7)
+    assert a_policy(keep=Tiers(daily=7), lock=lock).lock == lock
+    with pytest.raises(ValueError, match="beyond_retention"):
+        a_policy(keep=Tiers(daily=6), lock=lock)
+
+
+def test_a_lock_may_be_longer_when_the_policy_says_so() -> None:
+    lock = Lock(mode=LockMode.GOVERNANCE, days=365, beyond_retention=True)
+    assert a_policy(keep=Tiers(daily=1), lock=lock).lock == lock
+
+
+@pytest.mark.parametrize(
+    ("rpo_hours", "keep", "days"),
+    [
+        (24, Tiers(daily=7), 7),
+        (24, Tiers(daily=7, weekly=52), 7),
+        (24, Tiers(hourly=48), 48),  # hours without a point do not count
+        (1, Tiers(hourly=48, daily=30), 2),
+        (1, Tiers(daily=30), 1),  # all but the newest of a day go after a day
+        (168, Tiers(weekly=8), 56),
+        (168, Tiers(monthly=12), 1),
+    ],
+)
+def test_every_point_is_kept_as_long_as_a_tier_that_keeps_them_all(rpo_hours: int, keep: Tiers, days: int) -> None:
+    assert a_policy(rpo=timedelta(hours=rpo_hours), keep=keep).surely_kept == timedelta(days=days)
+
+
+@pytest.mark.parametrize("changes", [{"days": 0}, {"days": 36501}, {"cool_off_hours": -1}, {"cool_off_hours": 73}])
+def test_a_lock_that_aws_does_not_know_is_refused(changes: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"^lock: "):
+        Lock(**{"mode": LockMode.COMPLIANCE, "days": 1} | changes)

@@ -17,9 +17,10 @@ from hypothesis import strategies as st
 from functions.core import instants
 from functions.core.points import Point, Status
 from functions.core.policies import Lock, LockMode, Tiers
+from functions.core.resources import Kind
 from functions.core.retention import Decision, Fate, Standing, decide
 from functions.core.slots import Why
-from tests.builders import AWAY, FAR, NOON, a_copy, a_part, a_point, a_policy, ago
+from tests.builders import AWAY, FAR, NOON, a_copy, a_key, a_part, a_point, a_policy, ago
 
 GOLDEN = sorted((Path(__file__).parent / "golden").glob("*.json"))
 LONG_AGO = ago(days=400)
@@ -60,6 +61,11 @@ def reason_for(point: Point, decisions: Iterable[Decision]) -> str:
     return decision.reason
 
 
+def a_lock(days: int) -> Lock:
+    """As long as a test likes, whatever the tiers keep."""
+    return Lock(mode=LockMode.GOVERNANCE, days=days, beyond_retention=True)
+
+
 def keys(*points: Point) -> frozenset[str]:
     return frozenset(p.slot.key for p in points)
 
@@ -69,7 +75,7 @@ def test_the_fates_and_reasons_are_those_of_the_golden_file(path: Path) -> None:
     golden = json.loads(path.read_text())
     policy = a_policy(
         keep=Tiers(**golden["keep"]),
-        lock=Lock(mode=LockMode.GOVERNANCE, days=golden["lock_days"]) if "lock_days" in golden else None,
+        lock=a_lock(golden["lock_days"]) if "lock_days" in golden else None,
     )
     points = [
         a_point(
@@ -140,7 +146,7 @@ def standings(draw: st.DrawFn) -> Standing:
             monthly=draw(st.integers(0, 2)),
             yearly=draw(st.integers(1, 2)),
         ),
-        lock=draw(st.none() | st.builds(Lock, mode=st.just(LockMode.GOVERNANCE), days=st.integers(1, 200))),
+        lock=draw(st.none() | st.builds(a_lock, st.integers(1, 200))),
     )
     return Standing(
         points=points,
@@ -177,7 +183,7 @@ def shelved_standings(draw: st.DrawFn) -> Standing:
         policy=a_policy(
             keep=Tiers(daily=draw(st.integers(0, 2)), monthly=draw(st.integers(1, 12)), yearly=1),
             archive_after=draw(st.sampled_from([28 * DAY, 90 * DAY])),
-            lock=draw(st.none() | st.just(Lock(mode=LockMode.COMPLIANCE, days=500))),
+            lock=draw(st.none() | st.just(a_lock(500))),
         ),
         policy_since=LONG_AGO,
         clock_seen_at=NOON,
@@ -267,7 +273,10 @@ def test_what_is_archived_is_old_and_whole_and_not_what_the_next_restore_or_copy
     needed = [
         usable[:1],
         [p for p in usable if p.slot.key in state.verified][:1],
-        *([p for p in usable if region in p.copy_to and has_every_copy(p, state)][:1] for region in (AWAY, FAR)),
+        *(
+            [p for p in usable if region in p.copy_to and has_every_copy(replace(p, copy_to=(region,)), state)][:1]
+            for region in (AWAY, FAR)
+        ),
     ]
     for point in archived(decide(state, NOON)):
         assert state.policy is not None
@@ -373,7 +382,7 @@ def test_a_set_of_which_one_part_is_not_copied_is_still_owed_a_copy() -> None:
 
 @pytest.mark.parametrize(("days", "goes"), [(9, True), (10, True), (11, False)])
 def test_a_locked_point_goes_when_its_lock_ends_and_not_before(days: int, goes: bool) -> None:
-    policy = a_policy(keep=Tiers(daily=1), lock=Lock(mode=LockMode.COMPLIANCE, days=days))
+    policy = a_policy(keep=Tiers(daily=1), lock=a_lock(days))
     point = a_point(ago(days=11), completed_at=ago(days=10))
     decisions = decide(standing([a_point(ago(days=2)), point], policy=policy), NOON)
     assert (point in expired(decisions)) is goes
@@ -456,7 +465,7 @@ def test_an_archived_point_is_kept_as_a_completed_one_and_expires_like_any_other
 
 def test_a_locked_point_is_archived_because_a_lock_forbids_deleting_alone() -> None:
     new, old = a_point(ago(days=2)), a_point(ago(days=100))
-    policy = replace(SHELVED, lock=Lock(mode=LockMode.COMPLIANCE, days=365))
+    policy = replace(SHELVED, lock=a_lock(365))
     assert archived(decide(standing([new, old], policy=policy), NOON)) == [old]
 
 
@@ -497,3 +506,20 @@ def test_the_reasons_name_what_the_guards_saw() -> None:
         ({"deleted_today": 1}, "waits for tomorrow"),
     ]:
         assert reason in reason_for(old, decide(standing([old, new], **changes), NOON))
+
+
+def test_a_point_stays_while_the_lock_of_its_latest_copy_runs() -> None:
+    policy = a_policy(keep=Tiers(daily=1), lock=a_lock(10))
+    point = a_point(ago(days=12), copy_to=(AWAY,), completed_at=ago(days=11))
+    copy = a_copy(point, completed_at=ago(days=9))
+    newest = a_point(ago(days=2), copy_to=(AWAY,))
+    copies = {point.slot.key: (copy,), newest.slot.key: (a_copy(newest),)}
+    decisions = decide(standing([newest, point], policy=policy, copies=copies), NOON)
+    assert reason_for(point, decisions) == "it is locked until 2026-11-21"
+    assert point in expired(decide(standing([newest, point], policy=policy, copies=copies), NOON + DAY))
+
+
+def test_a_policys_lock_holds_no_point_of_a_database_because_rds_has_none() -> None:
+    policy = a_policy(keep=Tiers(daily=1), lock=a_lock(100))
+    points = [a_point(ago(days=days), resource=a_key(Kind.DATABASE)) for days in (2, 11)]
+    assert points[1] in expired(decide(standing(points, policy=policy), NOON))

@@ -85,8 +85,8 @@ def test_recovery_waits_for_the_bus_at_home_only(assembly: Assembly) -> None:
         for stack in (AT_HOME, AT_COPIES)
     }
     assert waits == {
-        AT_HOME: {"HoldfastWatch-eu-central-1", "HoldfastMemory", "HoldfastBackup"},
-        AT_COPIES: {"HoldfastWatch-eu-west-1", "HoldfastMemory"},
+        AT_HOME: {"HoldfastVault-eu-central-1", "HoldfastWatch-eu-central-1", "HoldfastMemory", "HoldfastBackup"},
+        AT_COPIES: {"HoldfastVault-eu-west-1", "HoldfastWatch-eu-west-1", "HoldfastMemory"},
     }
 
 

@@ -191,9 +191,9 @@ def test_the_key_serves_this_account_through_its_stores_and_alarms(assembly: Ass
         assert root["Action"] == "kms:*"
         assert root["Principal"]["AWS"] != "*"
         for statement in others:
-            equal = statement["Condition"]["StringEquals"]
+            equal = statement["Condition"].get("StringEquals", {})
             if "Service" in statement["Principal"]:
-                assert "aws:SourceAccount" in equal
+                assert "aws:SourceAccount" in equal or "kms:EncryptionContext:aws:logs:arn" in str(statement)
             else:
                 assert "kms:CallerAccount" in equal
                 assert all(service.split(".")[1] == key.region for service in equal["kms:ViaService"])

@@ -41,6 +41,11 @@ _SNAPSHOTS = ("arn:{partition}:ec2:{region}::snapshot/*",)
 _KEYS = ("arn:{partition}:kms:{region}:{account}:key/*",)
 
 _LOOK = Permission(
+    actions=("ec2:DescribeVolumes",),
+    resources=("*",),
+    why="Describe calls of EC2 have no resource type",
+)
+_LOOK_AROUND = Permission(
     actions=("ec2:DescribeVolumes", "ec2:DescribeSnapshots", "ec2:DescribeAvailabilityZones"),
     resources=("*",),
     why="Describe calls of EC2 have no resource type",
@@ -48,7 +53,7 @@ _LOOK = Permission(
 
 PERMISSIONS: Mapping[str, tuple[Permission, ...]] = {
     "plan": (
-        _LOOK,
+        _LOOK_AROUND,
         Permission(
             actions=("kms:DescribeKey",),
             resources=_KEYS,
@@ -56,12 +61,12 @@ PERMISSIONS: Mapping[str, tuple[Permission, ...]] = {
         ),
         Permission(
             actions=("servicequotas:GetServiceQuota",),
-            resources=("*",),
-            why="quotas are read for the whole account; the action has no resource type",
+            resources=("arn:{partition}:servicequotas:{region}:{account}:ebs/*",),
+            why="how much storage of a type the account may have here; quotas of other services are not read",
         ),
     ),
     "begin": (
-        _LOOK,
+        _LOOK_AROUND,
         Permission(
             actions=("ec2:CreateVolume",),
             resources=_SNAPSHOTS,
@@ -78,7 +83,7 @@ PERMISSIONS: Mapping[str, tuple[Permission, ...]] = {
             actions=("ec2:CreateTags",),
             resources=_VOLUMES,
             conditions={"StringEquals": {"ec2:CreateAction": "CreateVolume"}},
-            why="tags ride in the creating call",
+            why="not called: tags ride in the creating call",
         ),
         Permission(
             actions=("kms:CreateGrant",),

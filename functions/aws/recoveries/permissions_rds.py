@@ -21,6 +21,7 @@ _PARAMETER_AND_OPTION_GROUPS = (
     "arn:{partition}:rds:{region}:{account}:og:*",
 )
 _GROUPS = ("arn:{partition}:rds:{region}:{account}:subgrp:*", *_PARAMETER_AND_OPTION_GROUPS)
+_GROUPS_OF_A_MEMBER = tuple(group for group in _GROUPS if ":cluster-pg:" not in group)
 _SNAPSHOTS = (
     "arn:{partition}:rds:{region}:{account}:snapshot:holdfast-*",
     "arn:{partition}:rds:{region}:{account}:cluster-snapshot:holdfast-*",
@@ -52,8 +53,9 @@ _LOOK_AT_SNAPSHOTS = Permission(
 _TAGGED_AT_CREATION = Permission(
     actions=("rds:AddTagsToResource",),
     resources=_DATABASES,
-    conditions=_FOR_A_RECOVERY,
-    why="tags ride in the creating call",
+    conditions={"Null": {**_FOR_A_RECOVERY["Null"], "aws:ResourceTag/holdfast:policy": "true"}},
+    why="not called: tags ride in the creating call. RDS cannot tell that from tagging what exists, whose names people "
+    "chose; what a policy protects by its tag is left out at least",
 )
 _MEMBERS = (
     Permission(
@@ -70,7 +72,7 @@ _MEMBERS = (
     ),
     Permission(
         actions=("rds:CreateDBInstance",),
-        resources=_GROUPS,
+        resources=_GROUPS_OF_A_MEMBER,
         why="the groups a new member is created with are resources of the same call",
     ),
     _TAGGED_AT_CREATION,

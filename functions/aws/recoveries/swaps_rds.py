@@ -46,8 +46,10 @@ PERMISSIONS: Mapping[str, tuple[Permission, ...]] = {
         Permission(
             actions=("rds:ModifyDBInstance", "rds:ModifyDBCluster"),
             resources=_DATABASES,
+            conditions={"BoolIfExists": {"rds:ManageMasterUserPassword": "false"}},
             why="the original carries no tag of ours, so a renaming cannot be limited to tagged ones: give this to the "
-            "one role that swaps, and to nobody who restores",
+            "one role that swaps, and to nobody who restores. The password stays whose it is, and other groups are "
+            "resources of the call, which are not given",
         ),
     ),
 }

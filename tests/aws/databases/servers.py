@@ -128,7 +128,7 @@ def _running(command: list[Any], home: Path) -> Iterator[subprocess.Popen[Any]]:
             running.wait(timeout=20)
         except subprocess.TimeoutExpired:
             running.kill()
-            running.wait(timeout=10)
+            running.wait()
 
 
 @contextlib.contextmanager
@@ -198,7 +198,7 @@ def a_mariadb() -> Iterator[MariadbServer]:
 
 
 def _wait_for(running: subprocess.Popen[Any], log: Path, answers: Callable[[], object]) -> None:
-    for _ in range(300):
+    for _ in range(1200):
         with contextlib.suppress(Exception):
             answers()
             return

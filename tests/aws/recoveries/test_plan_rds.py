@@ -190,3 +190,13 @@ def test_a_cluster_needs_room_for_itself_and_its_members(world: RecoveriesAccoun
         "orders-restored-1 is free",
         "orders-restored-2 is free",
     ]
+
+
+def test_a_parameter_group_of_a_cluster_that_is_not_here_is_told(world: RecoveriesAccount) -> None:
+    world.account.make_cluster("orders")
+    world.account.make_member("orders-a", "orders")
+    world.rds.create_db_cluster_snapshot(DBClusterIdentifier="orders", DBClusterSnapshotIdentifier="holdfast-orders")
+    world.advance()
+    wanted = {**world.configuration(Kind.CLUSTER, "orders"), "cluster_parameter_group": "gone"}
+    lines = plan(world, order(wanted, kind=Kind.CLUSTER))
+    assert worst(lines) == {"cluster parameter group": Found.WARNING}

@@ -113,6 +113,15 @@ def test_a_restored_cluster_is_set_up_as_the_original_was(
     assert again == {name: value for name, value in wanted.items() if name != "master_secret_arn"}
 
 
+def test_a_cluster_whose_parameter_group_is_not_here_keeps_rdss_own(
+    world: RecoveriesAccount, clusters: ClusterRecoveries
+) -> None:
+    wanted = make_orders(world) | {"cluster_parameter_group": "gone"}
+    restored = restore(world, clusters, order(wanted))[-1]
+    found = standing(configured(world, clusters, order(wanted), restored))
+    assert [name for name, is_applied in found.items() if is_applied is False] == ["cluster_parameter_group"]
+
+
 def test_the_writer_is_made_first_and_has_the_writers_class(
     world: RecoveriesAccount, clusters: ClusterRecoveries
 ) -> None:
