@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from functions.core.plain_text import one_line
 from functions.core.policies import Settings
 from functions.core.resources import Kind, Resource, ResourceKey
 
@@ -57,7 +58,7 @@ def _by_its_own_word(resource: Resource, settings: Settings) -> Coverage:
     if REHEARSAL_TAG in resource.tags:
         return answer(Standing.EXCLUDED, "holdfast", "it was made by a rehearsal and will be removed")
     if tagged == EXCLUDED:
-        why = resource.tags.get(REASON_TAG, "").strip()
+        why = one_line(resource.tags.get(REASON_TAG, "").strip())
         return answer(Standing.EXCLUDED, f"tag {POLICY_TAG}", why or f"no reason given; add the tag {REASON_TAG}")
     if tagged is not None and tagged not in settings.policies:
         known = ", ".join(sorted(settings.policies))
@@ -67,14 +68,20 @@ def _by_its_own_word(resource: Resource, settings: Settings) -> Coverage:
     if resource.key.kind is Kind.DATABASE and resource.belongs_to is not None:
         return answer(Standing.GAP, "holdfast", f"its cluster {resource.belongs_to} is not protected")
     if tagged is not None:
-        return answer(Standing.PROTECTED, f"tag {POLICY_TAG}", f"policy {tagged}", tagged)
-    if settings.default_policy is not None:
-        return answer(
-            Standing.PROTECTED, "default policy", f"policy {settings.default_policy}", settings.default_policy
-        )
+        return answer(Standing.PROTECTED, f"tag {POLICY_TAG}", _under(tagged, resource, settings), tagged)
+    default = settings.default_policy
+    if default is not None:
+        return answer(Standing.PROTECTED, "default policy", _under(default, resource, settings), default)
     if resource.key.kind is Kind.INSTANCE:
         return answer(Standing.EXCLUDED, "holdfast", "it carries no policy; its volumes are judged one by one")
     return answer(Standing.GAP, "holdfast", f"it carries no tag {POLICY_TAG} and there is no default policy")
+
+
+def _under(policy: str, resource: Resource, settings: Settings) -> str:
+    """The policy, and what it cannot do for this resource."""
+    is_database = resource.key.kind in (Kind.DATABASE, Kind.CLUSTER)
+    has_lock = settings.policies[policy].lock is not None
+    return f"policy {policy}" + ("; its lock does not hold here, RDS has none" if is_database and has_lock else "")
 
 
 def _with_its_owner(own: Coverage, alone: Mapping[ResourceKey, Coverage]) -> Coverage:

@@ -26,14 +26,22 @@ The class name is the contract with Step Functions (`ErrorEquals` knows no inher
 
 from __future__ import annotations
 
+from functions.core.plain_text import printable
+
+LONGEST_WHAT = 16_000
+"""Characters. Step Functions cuts a cause off at 32 KiB, and nobody reads half as much."""
+
 
 class HoldfastError(Exception):
-    """Says what happened in one lower-case line, and in `hint` what a person does next."""
+    """Says what happened in one lower-case line, and in `hint` what a person does next.
+
+    What was quoted from outside is printable in both: an error ends on screens, in mails and in consoles.
+    """
 
     def __init__(self, what: str, *, hint: str) -> None:
-        super().__init__(what)
-        self.what = what
-        self.hint = hint
+        self.what = printable(what[:LONGEST_WHAT])
+        self.hint = printable(hint)
+        super().__init__(self.what)
 
     def __str__(self) -> str:
         return f"{self.what}\nHint: {self.hint}"

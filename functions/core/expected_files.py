@@ -66,6 +66,8 @@ Expected = ExpectedFile | ExpectedManifest | ExpectedHeartbeat
 def _refuse_relative(path: str) -> None:
     if not path.startswith("/") or path.endswith("/"):
         raise ValueError(f"{path!r} is no path of a file from the root of a file system")
+    if not path.isprintable():
+        raise ValueError(f"{path!r} has characters that no report can show; expect a file with a plain name")
 
 
 def _refuse_no_digest(sha256: str) -> None:

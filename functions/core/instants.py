@@ -8,11 +8,15 @@ from datetime import UTC, datetime
 def aware(at: datetime) -> datetime:
     """The same instant in UTC.
 
-    Errors: ValueError for a time without a zone, because guessing one is how a backup gets lost in October.
+    Errors: ValueError for a time without a zone, because guessing one is how a backup gets lost in October, and for
+    one that in UTC lies before the first year or after the last.
     """
     if at.tzinfo is None:
         raise ValueError(f"time without a zone: {at.isoformat()}")
-    return at.astimezone(UTC)
+    try:
+        return at.astimezone(UTC)
+    except OverflowError as problem:
+        raise ValueError(f"no instant in UTC: {at.isoformat()}") from problem
 
 
 def text(at: datetime) -> str:
@@ -30,7 +34,4 @@ def parse(written: str) -> datetime:
 
     Errors: ValueError when it is not an instant with a zone.
     """
-    try:
-        return aware(datetime.fromisoformat(written))
-    except OverflowError as problem:
-        raise ValueError(f"no instant in UTC: {written!r}") from problem
+    return aware(datetime.fromisoformat(written))

@@ -116,7 +116,7 @@ def _plain(tags: Mapping[str, str], key: str, form: re.Pattern[str]) -> str:
 NAME = re.compile(r"[a-z][a-z0-9-]{0,30}")
 VERSION = re.compile(r"[0-9a-f]{8}")
 NUMBER = re.compile(r"[1-9][0-9]?")
-REGIONS = re.compile(r"-|[a-z0-9-]{5,30}( [a-z0-9-]{5,30})*")
+REGIONS = re.compile(r"-|[a-z]{2}(-[a-z]+)+-[0-9]( [a-z]{2}(-[a-z]+)+-[0-9])*")
 IDENTIFIER = re.compile(r"[A-Za-z][A-Za-z0-9:.-]{0,254}")
 
 

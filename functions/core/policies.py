@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from functions.core import instants
+from functions.core.deep_checks import DeepCheckRule
 from functions.core.expected_files import Expected
 
 DAY = timedelta(days=1)
@@ -67,16 +68,33 @@ class LockMode(StrEnum):
     COMPLIANCE = "compliance"
 
 
+class LockOn(StrEnum):
+    """Which of a point's snapshots are locked."""
+
+    BOTH = "both"
+    SOURCE = "source"
+    COPIES = "copies"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lock:
-    """For how long completed EBS points of the policy cannot be deleted by anybody."""
+    """For how long completed EBS points of the policy cannot be deleted by anybody. RDS has no locks.
+
+    A compliance lock can be taken back for `cool_off_hours`, long enough for a person to notice a wrong policy; with 0
+    it holds at once. With `beyond_retention` it may keep points, and their cost, longer than the tiers do.
+    """
 
     mode: LockMode
     days: int
+    cool_off_hours: int = 24
+    on: LockOn = LockOn.BOTH
+    beyond_retention: bool = False
 
     def __post_init__(self) -> None:
         if not 1 <= self.days <= 36500:
-            raise ValueError("lock: days must be between 1 and 36500")
+            raise ValueError("lock: for must be whole days, between 1d and 36500d")
+        if not 0 <= self.cool_off_hours <= 72:
+            raise ValueError("lock: cool_off must be whole hours, between 0h and 72h")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,7 +150,7 @@ class DatabaseCheck:
     def _refuse_what_is_not_one_select(self) -> None:
         if len(self.statement) > LONGEST_STATEMENT or "\0" in self.statement:
             raise ValueError(f"checks: the statement has at most {LONGEST_STATEMENT} characters, and no zero byte")
-        if not re.match(r"\s*(select|with)\s", self.statement, re.IGNORECASE):
+        if not re.match(r"\s*(select|with)\s", self.statement, re.IGNORECASE | re.ASCII):
             raise ValueError("checks: the statement must be one SELECT")
         if ";" in self.statement:
             raise ValueError("checks: one statement, without a semicolon")
@@ -163,6 +181,7 @@ class Policy:
     extra: ExtraPoints | None = None
     checks: tuple[DatabaseCheck, ...] = ()
     files: tuple[Expected, ...] = ()
+    deep_check: DeepCheckRule | None = None
 
     def __post_init__(self) -> None:
         if not timedelta(minutes=15) <= self.rpo <= timedelta(days=31):
@@ -175,10 +194,35 @@ class Policy:
                     f"avoid: {window.length} without a backup cannot be kept with an RPO of {self.rpo}; "
                     "shorten the windows or lengthen the RPO"
                 )
+        if (
+            self.lock is not None
+            and not self.lock.beyond_retention
+            and timedelta(days=self.lock.days) > self.surely_kept
+        ):
+            raise ValueError(
+                f"lock: {self.lock.days} days are longer than every point is kept, which is "
+                f"{self.surely_kept / timedelta(hours=1):g} hours; "
+                "lock shorter, keep more, or say beyond_retention: true and pay for the difference"
+            )
         if self.archive_after is not None and self.archive_after < timedelta(days=28):
             raise ValueError("archive_after: AWS bills an archived snapshot for 90 days; give at least 28 days")
         if self.archive_after is not None and not (self.keep.monthly or self.keep.yearly):
             raise ValueError("archive_after: only monthly and yearly points are archived, and none are kept")
+
+    @property
+    def surely_kept(self) -> timedelta:
+        """How long every scheduled point stays, also one that is the newest of no longer stretch than its own.
+
+        A tier keeps them all when its stretch is no longer than the RPO; without such a tier most go after a day.
+        """
+        tiers = (
+            (timedelta(hours=1), self.keep.hourly),
+            (DAY, self.keep.daily),
+            (7 * DAY, self.keep.weekly),
+            (31 * DAY, self.keep.monthly),
+            (366 * DAY, self.keep.yearly),
+        )
+        return max([DAY, *(count * self.rpo for stretch, count in tiers if stretch <= self.rpo)])
 
     @property
     def avoided(self) -> tuple[Window, ...]:
@@ -221,6 +265,19 @@ class AutomaticRecovery:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Guard:
+    """Who may use our snapshots, and under which keys they may lie: whatever else is found is told.
+
+    With `enforce`, shares with accounts that are not in `shared_with` are taken back. `keys` are ARNs of keys that
+    copies may be under beside our own.
+    """
+
+    shared_with: frozenset[str] = frozenset()
+    enforce: bool = False
+    keys: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """What `cdk.json` says, checked: the Regions, the policies, and which policy covers what carries no tag.
 
@@ -237,6 +294,7 @@ class Settings:
     )
     automatic: tuple[AutomaticRecovery, ...] = ()
     automatic_per_day: int = 1
+    guard: Guard = Guard()
 
     def __post_init__(self) -> None:
         problems: list[str] = []
@@ -260,6 +318,11 @@ class Settings:
         ]
         if problems:
             raise ValueError("\n".join(problems))
+
+    @property
+    def checks_deeply(self) -> bool:
+        """Whether a policy asks for deep checks, which need a network and machines."""
+        return any(policy.deep_check is not None for policy in self.policies.values())
 
     @property
     def regions(self) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from functions.core.deep_checks import DeepCheck
 from functions.core.evidence import Evidence
 from functions.core.holds import HeldBy, Hold
 from functions.core.points import Copy, Point, Status
@@ -97,6 +98,8 @@ class Rehearsal:
 
     `source_ids` says of which volume or database each source snapshot is.
 
+    `deep_check` is there when one is due: the restored volumes are then looked at on a machine, too.
+
     `learned` is what earlier rehearsals of the resource counted, at most `row_counts.MOST_EARLIER` of them;
     `row_counts` is what this one counted, and `estimated_tables` names those of its tables whose rows are estimates.
     """
@@ -129,6 +132,7 @@ class Rehearsal:
     row_counts: Mapping[str, int] = field(default_factory=dict[str, int])
     estimated_tables: tuple[str, ...] = ()
     contents: tuple[ContentRead, ...] = ()
+    deep_check: DeepCheck | None = None
     problem: str = ""
     is_removed: bool = False
 
@@ -149,6 +153,7 @@ class Rehearsal:
             ("first query", self.readable_at, self.first_query_at),
             ("checked", readable, self.verified_at),
             ("warm", self.available_at, self.warm_at),
+            ("deep check", *((deep.asked_at, deep.ended_at) if (deep := self.deep_check) else (None, None))),
         )
         known = {name: (end - begin).total_seconds() for name, begin, end in spans if begin and end}
         return known if self.copy_seconds is None else {"copied": self.copy_seconds, **known}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -32,12 +33,16 @@ class ResourceKey:
     def parse(cls, written: str, *, account: str) -> ResourceKey:
         """The key that `str` wrote.
 
-        Errors: ValueError when it is not of the form kind/region/id.
+        Errors: ValueError when it is not of the form kind/region/id, in the letters that AWS gives identifiers.
         """
-        kind, region, id = written.split("/", 2)
-        if not region or not id:
-            raise ValueError(f"not a resource key: {written!r}")
-        return cls(account=account, region=region, kind=Kind(kind), id=id)
+        found = _WRITTEN.fullmatch(written)
+        if found is None or found["kind"] not in set(Kind):
+            raise ValueError(f"not a resource key: {written[:200]!r}; write for example volume/eu-central-1/vol-0a1b2c")
+        return cls(account=account, region=found["region"], kind=Kind(found["kind"]), id=found["id"])
+
+
+_WRITTEN = re.compile(r"(?P<kind>[a-z]+)/(?P<region>[a-z0-9-]{1,30})/(?P<id>[A-Za-z0-9][A-Za-z0-9-]{0,254})")
+"""It goes into keys, requests, logs and file names: whoever may write a tag must not choose their letters."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -40,7 +40,10 @@ speak about keys, capacity, parameters and networks: they leave open whether the
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RestoreOrder:
-    """Restore these snapshots of one point, all in `region`, beside everything that is in use there."""
+    """Restore these snapshots of one point, all in `region`, beside everything that is in use there.
+
+    With a `zone` volumes are made in that one, because a machine there is to have them.
+    """
 
     rehearsal_id: str
     kind: Kind
@@ -48,6 +51,7 @@ class RestoreOrder:
     snapshot_ids: tuple[str, ...]
     expires_at: datetime
     configuration: Mapping[str, object] = field(default_factory=dict[str, object])
+    zone: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +82,7 @@ class Leftover:
     """Something in the Region that carries both a rehearsal's name and its tag.
 
     `expires_at` is None when the tag that says so is missing or unreadable: somebody changed it. `is_proof` is a
-    snapshot of a restored volume.
+    snapshot of a restored volume, `is_checker` the machine of a deep check.
     """
 
     id: str
@@ -87,6 +91,7 @@ class Leftover:
     created_at: datetime
     expires_at: datetime | None = None
     is_proof: bool = False
+    is_checker: bool = False
 
 
 class Restores(Protocol):

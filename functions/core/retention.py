@@ -15,6 +15,7 @@ from math import floor
 
 from functions.core.points import Copy, Point, Status
 from functions.core.policies import Policy
+from functions.core.resources import Kind
 
 KEEP_WITHIN = timedelta(days=1)
 """Whatever is younger stays: a flood of fresh points must not push out the good ones of this morning."""
@@ -180,9 +181,11 @@ def _guards(newest_first: Sequence[Point], standing: Standing, now: datetime) ->
         return "it is the newest point proven to restore" if verified and point is verified[0] else None
 
     def is_locked(point: Point) -> str | None:
-        if lock is None or point.completed_at is None:
+        has_locks = point.slot.resource.kind in (Kind.VOLUME, Kind.INSTANCE)
+        if lock is None or point.completed_at is None or not has_locks:
             return None
-        until = point.completed_at + timedelta(days=lock.days)
+        copied = (copy.completed_at for copy in standing.copies.get(point.slot.key, ()))
+        until = max([point.completed_at, *filter(None, copied)]) + timedelta(days=lock.days)
         return f"it is locked until {until:%Y-%m-%d}" if now < until else None
 
     def owes_a_copy(point: Point) -> str | None:

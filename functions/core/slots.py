@@ -63,6 +63,8 @@ def slots_between(policy: Policy, resource: ResourceKey, *, after: datetime, unt
     A slot inside an avoided window is owed shortly before the window instead, and one more at the window's end when
     the wait for the next would break the RPO.
     """
+    # In UTC, because two times of one zone are compared by their clocks, which in autumn show an hour twice.
+    after, until = instants.aware(after), instants.aware(until)
     if until <= after:
         return ()
     margin = period(policy) + DAY

@@ -8,7 +8,6 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
-from functions.core.policies import Lock
 from functions.core.resources import Kind
 from functions.core.slots import Slot
 
@@ -114,10 +113,6 @@ class Snapshots(Protocol):
 
     def ours(self) -> Iterator[Snapshot]:
         """Every snapshot here that Holdfast made, complete: an answer that stops early raises."""
-        ...
-
-    def lock(self, id: str, lock: Lock) -> bool:
-        """Whether the snapshot is now locked; False where the kind has no locks."""
         ...
 
     def archive(self, id: str) -> bool:

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from functions.core.errors import BadMessage, Refused
+from functions.core.plain_text import one_line
 from functions.core.recoveries import ID
 from functions.handlers import frame
 from functions.handlers.tools import Tools
@@ -42,7 +43,7 @@ def answer_approval(event: dict[str, Any], tools: Tools, now: datetime) -> Appro
             f"no recovery {recovery_id} waits for an answer in {tools.region}{when}",
             hint="Take the identifier and the Region from the notice, or start the recovery again.",
         )
-    name = by.strip()[:LONGEST_NAME]
+    name = one_line(by.strip()[:LONGEST_NAME], longest=LONGEST_NAME)
     (tools.executions.approve if answer == "approve" else tools.executions.refuse)(asked.token, name)
     return ApprovalAnswered(recovery_id=recovery_id, resource=asked.resource, answer=answer, by=name)
 

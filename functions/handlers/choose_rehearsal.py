@@ -8,11 +8,13 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
+from functions.contracts import wire
 from functions.core import instants
+from functions.core.deep_checks import DeepCheck, DeepCheckRule, is_due
 from functions.core.errors import BadMessage
 from functions.core.holds import HeldBy, Hold, in_force
 from functions.core.rehearsals import TIME_TO_LIVE, Candidate, Rehearsal, Risk, in_turn, restorable
-from functions.core.resources import ResourceKey
+from functions.core.resources import Kind, ResourceKey
 from functions.core.row_counts import MOST_EARLIER, Counted
 from functions.core.slots import Slot
 from functions.handlers import frame
@@ -32,8 +34,9 @@ class RehearsalChosen:
 def choose_rehearsal(event: dict[str, Any], tools: Tools, now: datetime) -> RehearsalChosen:
     """The newest restorable point of the resource that is at the greatest risk, or of the one a person asked for.
 
-    `event` may name a `resource` (kind/region/id), and a `slot` of it; `execution` makes the rehearsal's name the
-    same when the state is tried again.
+    `event` may name a `resource` (kind/region/id), and a `slot` of it; `deep_check`, true or false, decides whether its
+    volumes are checked deeply, whenever that was done last. `execution` makes the rehearsal's name the same when the
+    state is tried again.
     """
     wanted, slot_at = _wanted(event, tools)
     risks = in_turn(_due(tools, now)) if wanted is None else (Risk(resource=wanted),)
@@ -91,7 +94,7 @@ def _suspected(resource: ResourceKey, rehearsed: Container[str], tools: Tools) -
 
 
 def _wanted(event: dict[str, Any], tools: Tools) -> tuple[ResourceKey | None, datetime | None]:
-    given = event.get("input") or {}
+    given = wire.given(event)
     written, slot = given.get("resource"), given.get("slot")
     if written is None:
         return None, None
@@ -125,9 +128,33 @@ def _rehearsal(candidate: Candidate, why: str, event: dict[str, Any], tools: Too
         checks=policy.checks if policy else (),
         learned=_learned(point.slot, tools),
         copy_seconds=_copy_seconds(candidate, tools),
+        deep_check=_deep_check(point.slot.resource, policy.deep_check if policy else None, event, tools, now),
         configuration=point.configuration,
         expires_at=now + TIME_TO_LIVE,
     )
+
+
+def _deep_check(
+    resource: ResourceKey, rule: DeepCheckRule | None, event: dict[str, Any], tools: Tools, now: datetime
+) -> DeepCheck | None:
+    """The deep check that is due or was asked for; None also for a database, and where no network was made for them.
+
+    Errors: BadMessage when one was asked for that cannot be.
+    """
+    asked = wire.given(event).get("deep_check")
+    is_possible = rule is not None and tools.has_deep_checks and resource.kind in (Kind.VOLUME, Kind.INSTANCE)
+    if asked and not is_possible:
+        raise BadMessage(
+            f"{resource} cannot be checked deeply in {tools.region}",
+            hint="It must be a volume or an instance, whose policy in cdk.json has `deep_check`, in a Region where "
+            "rehearsals are held by themselves.",
+        )
+    if rule is None or not is_possible or asked is False:
+        return None
+    past = [one.deep_check for one in tools.ledger.stories.rehearsals(resource) if one.region == tools.region]
+    if not asked and not is_due(rule, [one for one in past if one is not None], now):
+        return None
+    return DeepCheck(within=rule.within, commands=rule.commands)
 
 
 def _copy_seconds(candidate: Candidate, tools: Tools) -> float | None:

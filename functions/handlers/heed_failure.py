@@ -9,9 +9,9 @@ from typing import Any
 
 from functions.contracts import from_aws
 from functions.core import instants
-from functions.core.errors import NotAllowed
+from functions.core.planning import why_too_old
 from functions.core.policies import AutomaticRecovery
-from functions.handlers import frame
+from functions.handlers import frame, settling
 from functions.handlers.tools import Tools
 
 
@@ -32,13 +32,10 @@ def heed_failure(event: dict[str, Any], tools: Tools, now: datetime) -> FailureH
     Errors: NotAllowed when the alarm is another account's.
     """
     alarm = from_aws.alarm(event)
-    if alarm.account != tools.account:
-        raise NotAllowed(
-            f"the alarm {alarm.detail.alarm_name!r} comes from another account",
-            hint="Only alarms of this account start recoveries; look at the rule that sent it.",
-        )
-    if not alarm.is_alarm:
-        return FailureHeeded(alarm=alarm.detail.alarm_name, answers=("it is not in ALARM",))
+    settling.refuse_foreign(alarm, tools)
+    why_not = why_too_old(alarm.alarmed_at, now) if alarm.is_alarm else "it is not in ALARM"
+    if why_not:
+        return FailureHeeded(alarm=alarm.detail.alarm_name, answers=(why_not,))
     rules = [rule for rule in tools.settings.automatic if rule.alarm == alarm.detail.alarm_name]
     answers = [f"{rule.resource}: {_answer(rule, alarm.alarmed_at, tools, now)}" for rule in rules]
     return FailureHeeded(alarm=alarm.detail.alarm_name, answers=tuple(answers) or ("no rule names it",))

@@ -9,9 +9,11 @@ from typing import Any
 from functions.core import instants
 from functions.core.errors import BadMessage, NoRecoveryPoint
 from functions.core.holds import HeldBy, Hold, Release, in_force
+from functions.core.plain_text import one_line
 from functions.core.resources import ResourceKey
 from functions.handlers import frame
 from functions.handlers.tools import Tools
+from functions.ledger.holds import LONGEST_REASON
 
 EXAMPLE = (
     '{"resource": "volume/eu-central-1/vol-0123456789abcdef0", "slot": "2026-11-20T02:00:00Z", '
@@ -41,7 +43,7 @@ def hold_point(event: dict[str, Any], tools: Tools, now: datetime) -> PointHeld:
             f"there is no point of {resource} from {instants.text(at)}",
             hint="Take the slot from the notice, or from the run in the ledger.",
         )
-    because = f"{event['by'].strip()}: {event['because'].strip()}"
+    because = one_line(f"{event['by'].strip()}: {event['because'].strip()}", longest=LONGEST_REASON)
     if event["do"] == "hold":
         tools.ledger.holds.hold(Hold(slot=point.slot, by=HeldBy.PERSON, because=because, at=now))
     else:

@@ -50,7 +50,10 @@ def _said(told: str) -> str:
     if (message := in_words(problem)) != problem:
         return message.removeprefix("failed: ")
     cause = re.search(r'"Cause": ?("(?:[^"\\]|\\.)*")', told)
-    return json.loads(cause[1], strict=False) if cause else told
+    try:
+        return json.loads(cause[1], strict=False) if cause else told
+    except ValueError:  # it only looked like JSON, so it is told as it is
+        return told
 
 
 def _notice(whole: RecoverySet) -> tuple[str, str]:

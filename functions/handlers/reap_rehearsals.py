@@ -55,6 +55,11 @@ def reap_rehearsals(tools: Tools, now: datetime) -> Reaped:
 
 
 def _leftovers(tools: Tools, left: list[str]) -> Iterator[Leftover]:
+    if tools.has_deep_checks:  # first: a volume that is attached cannot be removed before the next round
+        try:
+            yield from tools.checkers.leftovers()
+        except HoldfastError as problem:
+            left.append(f"the machines of deep checks could not be listed: {problem}")
     kinds = (VOLUMES, Kind.DATABASE, Kind.CLUSTER) if tools.has_rehearsal_network else (VOLUMES,)
     for kind in kinds:
         try:
@@ -64,6 +69,9 @@ def _leftovers(tools: Tools, left: list[str]) -> Iterator[Leftover]:
 
 
 def _remove(leftover: Leftover, tools: Tools) -> None:
+    if leftover.is_checker:
+        tools.checkers.remove(leftover.id)
+        return
     if leftover.is_proof:
         tools.volume_restores(leftover.kind).remove_proof(leftover.id)
         return

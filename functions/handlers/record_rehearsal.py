@@ -25,9 +25,7 @@ def record_rehearsal(rehearsal: Rehearsal, tools: Tools, now: datetime) -> Rehea
     The record is written last: a state that is tried again says again what it could not finish saying.
     """
     rehearsal = replace(rehearsal, problem=in_words(rehearsal.problem))
-    evidence = rehearsal.evidence or Evidence(
-        fitness=Fitness.UNDECIDED, reason=rehearsal.problem or "nothing was checked", assertions=()
-    )
+    evidence = _evidence(rehearsal)
     rehearsal = replace(rehearsal, evidence=evidence)
     if not any(past.id == rehearsal.id for past in tools.ledger.stories.rehearsals(rehearsal.slot.resource)):
         tools.bus.publish(published.REHEARSAL_RECORDED, published.rehearsal_recorded(rehearsal))
@@ -38,6 +36,14 @@ def record_rehearsal(rehearsal: Rehearsal, tools: Tools, now: datetime) -> Rehea
         _hold_or_release(rehearsal, evidence, tools, now)
         tools.ledger.stories.rehearsed(rehearsal, now)
     return rehearsal
+
+
+def _evidence(rehearsal: Rehearsal) -> Evidence:
+    """What was found; where a step broke off, what held before it proves nothing about what was not looked at."""
+    found = rehearsal.evidence or Evidence(fitness=Fitness.UNDECIDED, reason="nothing was checked", assertions=())
+    if rehearsal.problem and found.fitness is not Fitness.UNFIT:
+        return replace(found, fitness=Fitness.UNDECIDED, reason=rehearsal.problem)
+    return found
 
 
 def _hold_or_release(rehearsal: Rehearsal, evidence: Evidence, tools: Tools, now: datetime) -> None:
@@ -60,10 +66,18 @@ def in_words(problem: str) -> str:
     written = problem
     for _ in range(DEEPEST):
         message = re.search(r'"errorMessage": ?("(?:[^"\\]|\\.)*")', written)
-        if message:
-            return f"{problem.partition(':')[0]}: {json.loads(message[1])}"
+        if message and (said := _unquoted(message[1])) is not None:
+            return f"{problem.partition(':')[0]}: {said}"
         written = written.replace('\\"', '"').replace("\\\\", "\\")
     return problem
+
+
+def _unquoted(text: str) -> str | None:
+    """What a text in JSON says; None when it only looks like one: what was cut off may begin anywhere."""
+    try:
+        return json.loads(text, strict=False)
+    except ValueError:
+        return None
 
 
 def _notice(rehearsal: Rehearsal, evidence: Evidence) -> str:

@@ -12,7 +12,7 @@ from functions.core.runs import Run
 from functions.core.verdicts import Verdict, Word
 from functions.handlers import frame
 from functions.handlers.tools import Tools
-from functions.ledger.stories import run_in_stream
+from functions.ledger.stories import in_stream, run_in_stream
 from functions.scoring import rules
 
 
@@ -30,7 +30,7 @@ def score_run(event: dict[str, Any], tools: Tools, now: datetime) -> RunsScored:
     again says again what it could not finish saying.
     """
     said: list[str] = []
-    for record in event["Records"]:
+    for record in in_stream(event):
         run = run_in_stream(record)
         history = [past for past in tools.ledger.stories.runs(run.slot.resource) if past.slot.at < run.slot.at]
         verdict = rules.judge(run, history)

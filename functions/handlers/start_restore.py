@@ -13,7 +13,10 @@ from functions.handlers.tools import Tools
 
 def start_restore(rehearsal: Rehearsal, tools: Tools, now: datetime) -> Rehearsal:
     """The restores are begun, isolated and tagged with when anybody may remove them."""
-    begun = tools.restores(rehearsal.slot.resource.kind).begin(order_of(rehearsal))
+    order = order_of(rehearsal)
+    if rehearsal.deep_check is not None:
+        order = replace(order, zone=tools.deep_check_zone)
+    begun = tools.restores(rehearsal.slot.resource.kind).begin(order)
     return replace(rehearsal, restored=begun, started_at=rehearsal.started_at or now)
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from functions.aws.recoveries.swaps_rds import Swap, SwapPlan
+from functions.contracts import wire
 from functions.core.errors import BadMessage, NoRecoveryPoint
 from functions.core.recoveries import ID
 from functions.core.resources import Kind, ResourceKey
@@ -35,7 +37,7 @@ def swap_names(event: dict[str, Any], tools: Tools, now: datetime) -> NamesSwapp
     Errors: BadMessage when the input is no swap; NoRecoveryPoint when no such recovery was handed over here; Unsafe
     when what would be renamed was not made by that recovery.
     """
-    resource, recovery_id, is_back = _asked(event.get("input") or {}, tools)
+    resource, recovery_id, is_back = _asked(wire.given(event), tools)
     restored = next(
         (
             recovery.restored[0].id
@@ -67,7 +69,7 @@ def swap_names(event: dict[str, Any], tools: Tools, now: datetime) -> NamesSwapp
     )
 
 
-def _asked(given: dict[str, Any], tools: Tools) -> tuple[ResourceKey, str, bool]:
+def _asked(given: Mapping[str, Any], tools: Tools) -> tuple[ResourceKey, str, bool]:
     recovery_id, is_back = given.get("recovery"), given.get("back", False)
     try:
         resource = ResourceKey.parse(str(given.get("resource")), account=tools.account)

@@ -4,23 +4,32 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from importlib import resources
 
 from functions.aws import kinds
 from functions.aws.clients import Clients
+from functions.aws.deep_checks.checkers import Checkers, DeepCheckNetwork
+from functions.aws.deep_checks.scripts import Scripts
 from functions.aws.executions import Executions
 from functions.aws.health import Health
 from functions.aws.inventory import Inventory
+from functions.aws.keys import Keys
+from functions.aws.locks import EbsLocks
 from functions.aws.outbound import Bus, Queue, Topic
 from functions.aws.recoveries.ebs import VolumeRecoveries
 from functions.aws.recoveries.rds import DatabaseRecoveries, newest_restorable
 from functions.aws.recoveries.rds_clusters import ClusterRecoveries
+from functions.aws.recycle_bin import RecycleBin
 from functions.aws.restores_ebs import VolumeRestores
 from functions.aws.restores_rds import ClusterRestores, DatabaseRestores, RehearsalNetwork
+from functions.aws.shares_ebs import EbsShares
+from functions.aws.shares_rds import RdsShares
 from functions.contracts import settings as contract
 from functions.core.errors import Broken, Refused
+from functions.core.exposures import Family, Shares
+from functions.core.locks import Locks
 from functions.core.policies import Policy, Settings
 from functions.core.recoveries import Newest, Recoveries
 from functions.core.resources import Kind, ResourceKey
@@ -83,8 +92,29 @@ class Tools:
 
     def snapshots(self, kind: Kind, region: str) -> Snapshots:
         """The adapter of a kind in a Region."""
-        key = self._of("HOLDFAST_KEY_ALIAS")
-        return kinds.snapshots(kind, region, account=self.account, clients=self.clients, key=key)
+        return kinds.snapshots(kind, region, account=self.account, clients=self.clients, key=self.key_alias)
+
+    @property
+    def key_alias(self) -> str:
+        """The name of our key, the same in every Region."""
+        return self._of("HOLDFAST_KEY_ALIAS")
+
+    def shares(self, region: str) -> Sequence[Shares]:
+        """Who may use our snapshots in a Region, by family."""
+        rds = (RdsShares(family, region, self.clients) for family in (Family.DATABASE, Family.CLUSTER))
+        return (EbsShares(region, self.clients), *rds)
+
+    def locks(self, region: str) -> Locks:
+        """The locks of EBS snapshots in a Region."""
+        return EbsLocks(region, self.clients)
+
+    def recycle_bin(self, region: str) -> RecycleBin:
+        """The deleted snapshots of EBS in a Region."""
+        return RecycleBin(region, self.clients)
+
+    def keys(self, region: str) -> Keys:
+        """The keys of a Region."""
+        return Keys(region, self.clients)
 
     def inventory(self, region: str) -> Inventory:
         """What exists in a Region."""
@@ -156,6 +186,32 @@ class Tools:
     def has_rehearsal_network(self) -> bool:
         """Whether databases are rehearsed in this Region."""
         return bool(self._environment.get("HOLDFAST_REHEARSAL_SUBNET_GROUP"))
+
+    @property
+    def has_deep_checks(self) -> bool:
+        """Whether a network was made for deep checks in this Region."""
+        return bool(self._environment.get("HOLDFAST_DEEP_CHECK_SUBNET"))
+
+    @property
+    def deep_check_zone(self) -> str:
+        """Where volumes must be for a machine to have them."""
+        return self._of("HOLDFAST_DEEP_CHECK_ZONE")
+
+    @cached_property
+    def checkers(self) -> Checkers:
+        """The machines of deep checks in the Region this function runs in."""
+        network = DeepCheckNetwork(
+            zone=self.deep_check_zone,
+            subnet_id=self._of("HOLDFAST_DEEP_CHECK_SUBNET"),
+            security_group_id=self._of("HOLDFAST_DEEP_CHECK_SECURITY_GROUP"),
+            profile=self._of("HOLDFAST_DEEP_CHECK_PROFILE"),
+        )
+        return Checkers(self.region, self.clients, network, key=self._of("HOLDFAST_KEY_ALIAS"))
+
+    @cached_property
+    def scripts(self) -> Scripts:
+        """What runs on those machines."""
+        return Scripts(self.region, self.clients)
 
     def _rehearsal_network(self) -> RehearsalNetwork:
         groups = tuple(g for g in self._environment.get("HOLDFAST_REHEARSAL_SECURITY_GROUP_IDS", "").split(",") if g)

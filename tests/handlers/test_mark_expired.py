@@ -186,6 +186,33 @@ def test_a_copy_that_aws_no_longer_has_is_gone_on_the_ledger_too(world: World, r
     assert world.copy(newest.slot).status is Status.GONE
 
 
+def test_points_that_somebody_deleted_are_told_with_what_the_bin_still_has(world: World, resource: ResourceKey) -> None:
+    """F42, F80."""
+    points = world.ledger.points.of(resource)
+    binned, gone = (points[number].parts[0].snapshot_id for number in (3, 4))
+    for id in (binned, gone):
+        world.aws.vanish(HOME, id)
+    world.guarded.binned[HOME, binned] = world.now + DAY
+    mark(world)
+    [(subject, body)] = world.topic.notices
+    assert subject == "Recovery points were deleted by somebody else (2)"
+    assert f"until {world.now + DAY:%Y-%m-%d %H:%M} UTC" in body
+    assert f"aws --region {HOME} ec2 restore-snapshot-from-recycle-bin --snapshot-id {binned}" in body
+    assert f"{gone}: it is in no Recycle Bin" in body
+
+
+def test_where_nothing_was_lost_the_bin_is_not_asked_and_nobody_told(world: World, resource: ResourceKey) -> None:
+    mark(world)
+    assert (world.requests("bin"), world.topic.notices) == (0, [])
+
+
+def test_a_bin_that_cannot_be_asked_is_said_and_stops_nothing(world: World, resource: ResourceKey) -> None:
+    world.aws.vanish(HOME, world.ledger.points.of(resource)[4].parts[0].snapshot_id)
+    world.aws.refuse_next("bin", AwsBusy("throttled", hint="again"))
+    assert len(mark(world).lost) == 1
+    assert "could not be asked" in world.topic.notices[0][1]
+
+
 def test_a_copy_that_is_gone_is_made_again_while_its_source_lives(world: World, resource: ResourceKey) -> None:
     """F56: the promise of a copy elsewhere outlives the one who deleted it."""
     newest = world.ledger.points.of(resource)[4]
@@ -283,7 +310,7 @@ def test_a_copy_in_a_region_that_was_not_listed_is_not_judged(world: World, reso
 
 def test_a_locked_point_stays_while_its_lock_runs(world: World, resource: ResourceKey) -> None:
     """F63."""
-    world.with_settings(replace(KEEP_TWO, lock=Lock(mode=LockMode.COMPLIANCE, days=30)))
+    world.with_settings(replace(KEEP_TWO, lock=Lock(mode=LockMode.COMPLIANCE, days=30, beyond_retention=True)))
     assert mark(world).expired == ()
 
 

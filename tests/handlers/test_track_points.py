@@ -12,7 +12,6 @@ import pytest
 from functions.core.errors import AwsBusy, BadMessage, NotAllowed
 from functions.core.permits import Operation, PoolName
 from functions.core.points import ATTEMPTS, GRACE, Status
-from functions.core.policies import Lock, LockMode
 from functions.core.resources import Kind
 from functions.core.slots import Slot
 from functions.core.snapshots import State
@@ -30,9 +29,18 @@ def taken(world: World, **of: Any) -> Slot:
     return slot
 
 
-def notices(*names: str) -> dict[str, Any]:
+def notices(*names: str, of: str = "") -> dict[str, Any]:
+    """The example notices, each about the snapshot given."""
     record = example("sqs_notices")["Records"][0]
-    return {"Records": [record | {"body": json.dumps(example(name))} for name in names]}
+    told = [example(name) for name in names]
+    for notice in told:
+        if of:
+            notice["detail"]["snapshot_id"] = f"arn:aws:ec2::{notice['region']}:snapshot/{of}"
+    return {"Records": [record | {"body": json.dumps(notice)} for notice in told]}
+
+
+def home_snapshot(world: World, slot: Slot) -> str:
+    return world.point(slot).parts[0].snapshot_id
 
 
 def test_a_point_moves_when_aws_says_so_and_not_before(world: World) -> None:
@@ -88,7 +96,7 @@ def test_duplicated_notices_change_nothing(world: World) -> None:
     """F30, invariant 22."""
     slot = taken(world)
     world.pass_time(world.aws.snapshot_takes)
-    event = notices("notice_ebs_snapshot_created", "notice_ebs_snapshot_created")
+    event = notices("notice_ebs_snapshot_created", "notice_ebs_snapshot_created", of=home_snapshot(world, slot))
     first = track_points.track_points(event, world.tools, world.now)
     again = track_points.track_points(event, world.tools, world.now)
     assert (len(first.moved), again.moved, again.copies_ordered) == (1, (), ())
@@ -99,16 +107,27 @@ def test_duplicated_notices_change_nothing(world: World) -> None:
 def test_a_notice_looks_only_where_it_came_from(world: World) -> None:
     slot = taken(world)
     world.pass_time(world.aws.snapshot_takes)
-    said = track_points.track_points(notices("notice_ebs_snapshot_copied"), world.tools, world.now)
+    id = home_snapshot(world, slot)
+    said = track_points.track_points(notices("notice_ebs_snapshot_copied", of=id), world.tools, world.now)
     assert (said.looked_in, world.point(slot).status) == ((AWAY,), Status.CREATED)
-    said = track_points.track_points(notices("notice_ebs_snapshot_created"), world.tools, world.now)
+    said = track_points.track_points(notices("notice_ebs_snapshot_created", of=id), world.tools, world.now)
     assert (said.looked_in, world.point(slot).status) == ((HOME,), Status.COMPLETED)
+
+
+def test_a_notice_looks_only_at_what_it_names(world: World) -> None:
+    """What a notice costs does not grow with the fleet that is under way."""
+    slots = [taken(world), taken(world)]
+    world.pass_time(world.aws.snapshot_takes)
+    event = notices("notice_ebs_snapshot_created", of=home_snapshot(world, slots[0]))
+    track_points.track_points(event, world.tools, world.now)
+    assert [world.point(slot).status for slot in slots] == [Status.COMPLETED, Status.CREATED]
 
 
 def test_a_forged_notice_completes_nothing(world: World) -> None:
     """F34, F31: it says succeeded while AWS says pending."""
     slot = taken(world)
-    track_points.track_points(notices("notice_ebs_snapshot_created"), world.tools, world.now)
+    event = notices("notice_ebs_snapshot_created", of=home_snapshot(world, slot))
+    track_points.track_points(event, world.tools, world.now)
     assert world.point(slot).status is Status.CREATED
 
 
@@ -256,28 +275,6 @@ def test_a_region_that_does_not_answer_holds_up_no_other(world: World) -> None:
     copies = {copy.region: copy.status for copy in world.ledger.copies.of_slot(slot)}
     assert world.point(another).status is Status.COMPLETED
     assert copies == {AWAY: Status.CREATED, FAR: Status.COMPLETED}
-
-
-def test_a_completed_point_is_locked_when_its_policy_says_so(world: World) -> None:
-    policy = a_policy(version="0a1b2c3d", lock=Lock(mode=LockMode.GOVERNANCE, days=14))
-    world.with_settings(policy)
-    slot = taken(world, policy=policy)
-    world.pass_time(world.aws.snapshot_takes)
-    world.track()
-    assert world.aws.held[HOME, world.point(slot).parts[0].snapshot_id].is_locked
-
-
-def test_a_lock_that_is_refused_holds_up_no_other_point(world: World) -> None:
-    """One forbidden lock must not stop the tracking of the whole fleet."""
-    policy = a_policy(version="0a1b2c3d", lock=Lock(mode=LockMode.GOVERNANCE, days=14))
-    world.with_settings(policy, a_policy("plain", version="0a1b2c3d"))
-    taken(world, policy=policy, at=world.now - HOUR)
-    plain = taken(world, policy=a_policy("plain", version="0a1b2c3d"))
-    world.pass_time(world.aws.snapshot_takes)
-    world.aws.refuse_next("lock", NotAllowed("ec2:LockSnapshot", hint="Deploy again."))
-    with contextlib.suppress(NotAllowed):  # it may be said, when the others have moved
-        world.track()
-    assert world.point(plain).status is Status.COMPLETED
 
 
 def test_the_changed_bytes_are_measured_against_the_last_complete_point(world: World) -> None:

@@ -16,6 +16,8 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from functions.aws.clients import Clients
 from functions.core.coverage import Coverage, Standing
 from functions.core.errors import AwsBusy, HoldfastError, Refused, ResourceGone, Unsafe
+from functions.core.exposures import Shares
+from functions.core.locks import Locks
 from functions.core.planning import Owed
 from functions.core.points import Copy, Point
 from functions.core.policies import Policy, Settings
@@ -29,6 +31,7 @@ from functions.handlers.tools import Tools
 from functions.ledger.ledger import Ledger
 from tests.builders import AWAY, HOME, NOON, a_policy, some_settings
 from tests.fakes import FakeAws
+from tests.guard_fakes import FakeKeys, FakeLocks, FakeRecycleBin, Guarded, shares_in
 
 CONTEXT = cast(LambdaContext, None)
 EVENTS = Path(__file__).parents[2] / "events"
@@ -85,11 +88,14 @@ class FakeQueue:
         self.refuses: Exception | None = None
         self._aws = aws
 
-    def send(self, messages: Sequence[str], *, delay_seconds: int = 0) -> None:
+    def send(self, messages: Sequence[str], *, delays_seconds: Sequence[int] = ()) -> None:
         if self.refuses and messages:
             raise self.refuses
-        at = self._aws.now + timedelta(seconds=delay_seconds)
-        self.messages += [Message(body, at) for body in messages]
+        delays = delays_seconds or [0] * len(messages)
+        self.messages += [
+            Message(body, self._aws.now + timedelta(seconds=delay))
+            for body, delay in zip(messages, delays, strict=True)
+        ]
 
     def take(self) -> list[str]:
         """What is visible now; it is no longer in the queue."""
@@ -337,9 +343,14 @@ class FakedTools(Tools):
     """The tools of a function in `region`, with the AWS in memory behind them."""
 
     def __init__(self, aws: FakeAws, ledger: Ledger, settings: Settings, *, region: str = HOME) -> None:
-        environment = {"AWS_REGION": region, "HOLDFAST_ACCOUNT": aws.account}
+        environment = {
+            "AWS_REGION": region,
+            "HOLDFAST_ACCOUNT": aws.account,
+            "HOLDFAST_KEY_ALIAS": "alias/holdfast",
+        }
         super().__init__(environment, settings=settings, clients=_clients(), ledger=ledger)
         self.aws = aws
+        self.guarded = Guarded(aws=aws)
         self.listed: list[Resource] = []
         self.restored = FakeRestores(region)
         self.recovered = FakeRecoveries(region)
@@ -358,6 +369,18 @@ class FakedTools(Tools):
 
     def snapshots(self, kind: Kind, region: str) -> Snapshots:
         return self.aws.snapshots(kind, region)
+
+    def shares(self, region: str) -> Sequence[Shares]:
+        return shares_in(self.guarded, region)
+
+    def locks(self, region: str) -> Locks:
+        return FakeLocks(self.guarded, region)
+
+    def recycle_bin(self, region: str) -> Any:
+        return FakeRecycleBin(self.guarded, region)
+
+    def keys(self, region: str) -> Any:
+        return FakeKeys(self.guarded, region)
 
     def inventory(self, region: str) -> Any:
         return FakeInventory(self.aws, region, self.listed)
@@ -422,6 +445,10 @@ class World:
     @property
     def executions(self) -> FakeExecutions:
         return self.tools.told["executions"]
+
+    @property
+    def guarded(self) -> Guarded:
+        return self.tools.guarded
 
     @property
     def recovered(self) -> FakeRecoveries:
