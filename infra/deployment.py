@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from aws_cdk import App, Environment
 
+from infra.parts.encrypted_logs import encrypt_logs
+from infra.parts.never import forbid
 from infra.settings import Deployment
 from infra.stacks.backup import BackupStack
 from infra.stacks.memory import MemoryStack
@@ -37,6 +39,10 @@ def add_stacks(app: App, deployment: Deployment) -> None:
         region: RecoveryStack(app, f"HoldfastRecovery-{region}", deployment=deployment, env=at(region))
         for region in deployment.regions
     }
+
+    for stack in (*watches.values(), backup, *recoveries.values()):
+        forbid(stack)
+        encrypt_logs(stack, vaults[stack.region].key)
 
     for region, watch in watches.items():
         watch.add_stack_dependency(vaults[region], "its topic is encrypted under the key")

@@ -7,7 +7,7 @@ What it may do with our own table, queues, topic and bus is granted by the stack
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from functions.aws import (
@@ -17,13 +17,19 @@ from functions.aws import (
     executions,
     health,
     inventory,
+    keys,
+    locks,
     metrics,
     rds_clusters,
     rds_databases,
+    recycle_bin,
     restores_ebs,
     restores_rds,
+    shares_ebs,
+    shares_rds,
 )
 from functions.aws.databases import checks as database_checks
+from functions.aws.deep_checks import checkers, scripts
 from functions.aws.permissions import Permission
 from functions.aws.recoveries import ebs as recoveries_ebs
 from functions.aws.recoveries import permissions_rds as recovery_permissions_rds
@@ -48,6 +54,8 @@ class Spec:
     permissions: tuple[Permission, ...] = ()
     reach: Reach = Reach.HERE
     reads_content: bool = False
+    for_deep_checks: tuple[Permission, ...] = ()
+    """What it may do besides, where deep checks are made and nowhere else."""
 
     @property
     def name(self) -> str:
@@ -97,6 +105,12 @@ def _of_snapshots(*calls: str) -> tuple[Permission, ...]:
     return _once(permission for kind in _SNAPSHOTS for permission in _of(kind.PERMISSIONS, *calls))
 
 
+def _of_shares(*calls: str) -> tuple[Permission, ...]:
+    """What the calls need for the snapshots of every family."""
+    families = (shares_ebs.PERMISSIONS, *shares_rds.PERMISSIONS.values())
+    return _once(permission for family in families for permission in _of(family, *calls))
+
+
 def _of_restores(*calls: str) -> tuple[Permission, ...]:
     """What the calls need for volumes and for databases; proofs are of volumes only."""
     adapters = (restores_ebs.PERMISSIONS, restores_rds.PERMISSIONS)
@@ -122,7 +136,7 @@ TAKE_SNAPSHOT = Spec(
 TRACK_POINTS = Spec(
     verb="track_points",
     timeout_seconds=300,
-    permissions=_of_snapshots("look", "lock", "changed_bytes"),
+    permissions=_of_snapshots("look", "changed_bytes"),
     reach=Reach.EVERYWHERE,
 )
 COPY_SNAPSHOT = Spec(
@@ -140,7 +154,11 @@ SWEEP = Spec(
 MARK_EXPIRED = Spec(
     verb="mark_expired",
     timeout_seconds=600,
-    permissions=(*_of_snapshots("ours", "mark_expired", "archive"), *_of(health.PERMISSIONS, "count")),
+    permissions=(
+        *_of_snapshots("ours", "mark_expired", "archive"),
+        *_of(recycle_bin.PERMISSIONS, "held"),
+        *_of(health.PERMISSIONS, "count"),
+    ),
     reach=Reach.EVERYWHERE,
 )
 DELETE_EXPIRED = Spec(
@@ -155,6 +173,47 @@ HEED_ALARM = Spec(
     permissions=_of(metrics.PERMISSIONS, "written_bytes"),
 )
 SCORE_RUN = Spec(verb="score_run", timeout_seconds=60)
+
+WATCH_SHARING = Spec(
+    verb="watch_sharing",
+    timeout_seconds=600,
+    permissions=(*_of_shares("ours", "find", "listed", "shared_with"), *_of(health.PERMISSIONS, "count")),
+    reach=Reach.EVERYWHERE,
+)
+WITHDRAW_SHARES = Spec(
+    verb="withdraw_shares",
+    timeout_seconds=600,
+    permissions=_of_shares("shared_with", "withdraw"),
+    reach=Reach.EVERYWHERE,
+)
+CHECK_KEYS = Spec(
+    verb="check_keys",
+    timeout_seconds=600,
+    permissions=(*_of_shares("ours"), *_of(keys.PERMISSIONS, "look")),
+    reach=Reach.EVERYWHERE,
+)
+LOCK_POINTS = Spec(
+    verb="lock_points",
+    timeout_seconds=600,
+    permissions=(
+        *_of(ebs_volumes.PERMISSIONS, "ours"),
+        *_of(health.PERMISSIONS, "count"),
+        *_of(locks.PERMISSIONS, "held", "lock"),
+    ),
+    reach=Reach.EVERYWHERE,
+)
+
+
+def locking_at_most(days: int) -> Spec:
+    """LOCK_POINTS with the right to lock for at most so many days: the longest lock that a policy asks for."""
+    bound = {"NumericLessThanEquals": {"ec2:SnapshotLockDuration": str(days)}}
+
+    def narrowed(permission: Permission) -> Permission:
+        is_lock = "ec2:LockSnapshot" in permission.actions
+        return replace(permission, conditions={**permission.conditions, **bound}) if is_lock else permission
+
+    return replace(LOCK_POINTS, permissions=tuple(narrowed(permission) for permission in LOCK_POINTS.permissions))
+
 
 CHOOSE_REHEARSAL = Spec(verb="choose_rehearsal", timeout_seconds=60)
 START_RESTORE = Spec(verb="start_restore", timeout_seconds=120, permissions=_of_restores("begin"))
@@ -181,6 +240,19 @@ REMOVE_RESTORE = Spec(
     verb="remove_restore",
     timeout_seconds=120,
     permissions=_of_restores("remove", "remove_proof"),
+    for_deep_checks=_of(checkers.PERMISSIONS, "remove"),
+)
+START_DEEP_CHECK = Spec(
+    verb="start_deep_check",
+    timeout_seconds=120,
+    for_deep_checks=_of(checkers.PERMISSIONS, "launch"),
+)
+FOLLOW_DEEP_CHECK = Spec(
+    verb="follow_deep_check",
+    timeout_seconds=120,
+    for_deep_checks=_once(
+        (*_of(checkers.PERMISSIONS, "look", "attach"), *_of(scripts.PERMISSIONS, "is_online", "send", "ending"))
+    ),
 )
 
 INSPECT_CONTENT = Spec(
@@ -194,6 +266,7 @@ REAP_REHEARSALS = Spec(
     verb="reap_rehearsals",
     timeout_seconds=300,
     permissions=_of_restores("leftovers", "remove", "remove_proof"),
+    for_deep_checks=_once(_of(checkers.PERMISSIONS, "leftovers", "remove")),
 )
 
 CHOOSE_RECOVERY = Spec(
@@ -240,13 +313,20 @@ AT_HOME = (
     HEED_ALARM,
     HEED_FAILURE,
     SCORE_RUN,
+    WATCH_SHARING,
+    CHECK_KEYS,
 )
+AT_HOME_BY_CHOICE = (LOCK_POINTS, WITHDRAW_SHARES)
+"""Only where a policy has a lock, or the settings say enforce: nobody else holds these rights."""
+
 AT_RECOVERY = (
     CHOOSE_REHEARSAL,
     START_RESTORE,
     CHECK_RESTORE,
     VERIFY_VOLUME,
     INSPECT_CONTENT,
+    START_DEEP_CHECK,
+    FOLLOW_DEEP_CHECK,
     VERIFY_DATABASE,
     RECORD_REHEARSAL,
     REMOVE_RESTORE,

@@ -7,7 +7,9 @@ Region that may be gone when they are needed.
 
 from __future__ import annotations
 
+from functions.aws.permissions import DEEP_CHECK_NETWORK as DEEP_CHECK_NETWORK
 from functions.aws.permissions import KEY_ALIAS as KEY_ALIAS
+from functions.aws.permissions import NETWORK_TAG as NETWORK_TAG
 
 LEDGER = "holdfast-ledger"
 OPEN_INDEX = "open"
@@ -30,6 +32,7 @@ ANSWER = "holdfast-answer"
 HOLD = "holdfast-hold"
 SWAP = "holdfast-swap-names"
 SUBNET_GROUP = "holdfast-rehearsal"
+DEEP_CHECK = "holdfast-deep-check"
 SCHEDULES = "holdfast"
 RECOVERY_SCHEDULES = "holdfast-recovery"
 
@@ -37,6 +40,8 @@ METRICS = "Holdfast"
 PLANS_MADE = "PlansMade"
 OVERDUE = "Overdue"
 LOST = "Lost"
+EXPOSED = "Exposed"
+UNLOCKED = "Unlocked"
 
 
 def dead(queue: str) -> str:

@@ -42,6 +42,12 @@ class Deployment:
         return region != self.home or not self.copies
 
     @property
+    def longest_lock_days(self) -> int:
+        """The longest lock that a policy asks for; 0 when none does."""
+        policies = self.configuration.settings.policies.values()
+        return max((policy.lock.days for policy in policies if policy.lock), default=0)
+
+    @property
     def is_kept(self) -> bool:
         """Whether what remembers and what encrypts outlives its stack."""
         return self.configuration.removal == "retain"

@@ -19,15 +19,17 @@ from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
+from functions.aws import outbound
 from functions.aws.permissions import Permission
 from infra import names
 from infra.functions import JOIN_NETWORK, Reach, Spec
 from infra.packaging import Package
+from infra.parts.deep_checks import DeepChecks
 from infra.parts.order_queue import OrderQueue
 from infra.settings import Deployment
 
-READ = ("dynamodb:BatchGetItem", "dynamodb:DescribeTable", "dynamodb:GetItem", "dynamodb:Query")
-WRITE = ("dynamodb:ConditionCheckItem", "dynamodb:PutItem", "dynamodb:UpdateItem")
+READ = ("dynamodb:GetItem", "dynamodb:Query")
+WRITE = ("dynamodb:PutItem", "dynamodb:UpdateItem")
 """Nothing that deletes. BatchWriteItem is left out for that: IAM lets it delete without asking for DeleteItem."""
 
 
@@ -46,10 +48,16 @@ class HandlerFunction(lambda_.Function):
         sends_back: bool = False,
     ) -> None:
         self.spec = spec
+        self._deployment = deployment
         role = iam.Role(
             scope,
             f"{spec.id}Role",
-            assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"),
+            assumed_by=iam.ServicePrincipal(
+                "lambda.amazonaws.com",
+                # Lambda documents nowhere whether it always names the account it works for. Where it does, only ours
+                # counts; and that the role is of the function's own account, it checks in any case.
+                conditions={"StringEqualsIfExists": {"aws:SourceAccount": Stack.of(scope).account}},
+            ),
             description=f"What {spec.name} may do, and nobody else",
         )
         log_group = logs.LogGroup(
@@ -102,6 +110,13 @@ class HandlerFunction(lambda_.Function):
                     said.append(statement)
                     self.add_to_role_policy(iam.PolicyStatement.from_json(statement))
 
+    def _allow_on(self, arn: str, declared: Iterable[Permission]) -> None:
+        """What a call declares, on the one thing that the stack means."""
+        stack = Stack.of(self)
+        for permission in declared:
+            statement = permission.statement(partition=stack.partition, account=stack.account, region=stack.region)
+            self.add_to_role_policy(iam.PolicyStatement.from_json({**statement, "Resource": arn}))
+
     def remember_in(self, ledger: dynamodb.ITableV2, *, write: bool = True) -> None:
         """The function reads the ledger, and writes it unless told otherwise; it can delete nothing from it."""
         ledger.grant(self, *READ, *(WRITE if write else ()))
@@ -109,23 +124,32 @@ class HandlerFunction(lambda_.Function):
 
     def order_through(self, orders: OrderQueue, variable: str) -> None:
         """The function sends orders to the queue."""
-        orders.queue.grant_send_messages(self)
+        self._allow_on(orders.queue.queue_arn, outbound.PERMISSIONS["send"])
         self.add_environment(variable, orders.queue.queue_url)
 
     def tell(self, topic: sns.ITopic, bus: events.IEventBus) -> None:
         """The function tells people through the topic and programs through the bus."""
         self.tell_people(topic)
-        bus.grant_put_events_to(self)
+        self._allow_on(bus.event_bus_arn, outbound.PERMISSIONS["publish"])
         self.add_environment("HOLDFAST_BUS", names.BUS)
 
     def tell_people(self, topic: sns.ITopic) -> None:
         """The function tells people through the topic."""
-        topic.grant_publish(self)
+        self._allow_on(topic.topic_arn, outbound.PERMISSIONS["notify"])
         self.add_environment("HOLDFAST_TOPIC_ARN", topic.topic_arn)
 
     def handle_snapshots(self) -> None:
         """The function knows the key by name; the right to use it comes with the calls that use it."""
         self.add_environment("HOLDFAST_KEY_ALIAS", names.KEY_ALIAS)
+
+    def check_deeply(self, deep_checks: DeepChecks) -> None:
+        """The function knows where the machines of deep checks are launched, and may do its part with them."""
+        self._allow_what_is_declared(self.spec.for_deep_checks, self._deployment)
+        self.add_environment("HOLDFAST_DEEP_CHECK_ZONE", deep_checks.zone)
+        self.add_environment("HOLDFAST_DEEP_CHECK_SUBNET", deep_checks.subnet_id)
+        self.add_environment("HOLDFAST_DEEP_CHECK_SECURITY_GROUP", deep_checks.security_group_id)
+        self.add_environment("HOLDFAST_DEEP_CHECK_PROFILE", deep_checks.profile)
+        self.handle_snapshots()
 
     def give_up_into(self, dead_letters: sqs.IQueue) -> None:
         """An event that the function failed three times lies in the queue, with the error and its stack."""

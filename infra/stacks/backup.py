@@ -5,18 +5,19 @@
 
 from __future__ import annotations
 
-from aws_cdk import Acknowledgment, Duration, Environment, Stack, Validations
+from aws_cdk import Acknowledgment, Annotations, Duration, Environment, Stack, Validations
 from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_lambda_event_sources as event_sources
+from aws_cdk import aws_sns as sns
 from constructs import Construct
 
 from infra import functions, names
 from infra.functions import Spec
 from infra.packaging import Package
-from infra.parts import aws_notices, neighbours
+from infra.parts import aws_notices, logged_calls, neighbours
 from infra.parts.clock import Clock
 from infra.parts.function import HandlerFunction
 from infra.parts.order_queue import DeadLetters, OrderQueue
@@ -64,7 +65,7 @@ class BackupStack(Stack):
         heed_failure = self._function(functions.HEED_FAILURE)
         score_run = self._function(functions.SCORE_RUN)
 
-        for function in (plan_backups, take_snapshot, sweep, heed_alarm):
+        for function in (plan_backups, take_snapshot, track_points, sweep, heed_alarm):
             function.order_through(snapshot_orders, SNAPSHOT_ORDERS_URL)
         for function in (track_points, copy_snapshot, sweep):
             function.order_through(copy_orders, COPY_ORDERS_URL)
@@ -85,8 +86,10 @@ class BackupStack(Stack):
         self._recover_on_alarms(heed_failure)
         self._score_what_the_ledger_learns(score_run)
         topic = neighbours.topic(self)
+        bus = events.EventBus(self, "Bus", event_bus_name=names.BUS)
         heed_failure.tell_people(topic)
-        score_run.tell(topic, events.EventBus(self, "Bus", event_bus_name=names.BUS))
+        mark_expired.tell_people(topic)
+        score_run.tell(topic, bus)
 
         clock = Clock(self, "Clock", group_name=names.SCHEDULES, dead_letters=self._missed)
         clock.every(Duration.hours(1), take_inventory)
@@ -97,13 +100,61 @@ class BackupStack(Stack):
         clock.daily(5, 40, delete_expired)
         for function in (take_inventory, plan_backups, track_points, sweep, mark_expired, delete_expired, heed_alarm):
             function.give_up_into(self._missed)
+        self._watch_over_what_is_kept(clock, topic, bus)
 
-    def _function(self, spec: Spec, *, sends_back: bool = False) -> HandlerFunction:
+    def _function(self, spec: Spec, *, sends_back: bool = False, writes: bool = True) -> HandlerFunction:
         function = HandlerFunction(
             self, spec, deployment=self._deployment, package=self._package, sends_back=sends_back
         )
-        function.remember_in(self._ledger)
+        function.remember_in(self._ledger, write=writes)
         return function
+
+    def _watch_over_what_is_kept(self, clock: Clock, topic: sns.ITopic, bus: events.IEventBus) -> None:
+        """Nobody reads our snapshots who should not, and none becomes unreadable, without somebody being told."""
+        watch_sharing = self._function(functions.WATCH_SHARING)
+        check_keys = self._function(functions.CHECK_KEYS)
+        clock.every(Duration.minutes(5), watch_sharing)
+        clock.daily(6, 10, check_keys)
+        for function, rule in (
+            (watch_sharing, logged_calls.of_sharing(self)),
+            (check_keys, logged_calls.of_keys(self)),
+        ):
+            function.tell(topic, bus)
+            function.give_up_into(self._missed)
+            rule.add_target(targets.LambdaFunction(function, dead_letter_queue=self._missed))
+        check_keys.handle_snapshots()
+        if self._deployment.configuration.settings.guard.enforce:
+            self._withdraw_shares(clock, topic, bus)
+        if self._deployment.longest_lock_days:
+            self._lock_points(clock)
+
+    def _withdraw_shares(self, clock: Clock, topic: sns.ITopic, bus: events.IEventBus) -> None:
+        """At once when a share is found, and again until it is gone."""
+        withdraw_shares = self._function(functions.WITHDRAW_SHARES, writes=False)
+        withdraw_shares.tell_people(topic)
+        withdraw_shares.give_up_into(self._missed)
+        clock.every(Duration.minutes(5), withdraw_shares)
+        rule = events.Rule(
+            self,
+            "SharesFound",
+            rule_name="holdfast-shares-found",
+            description="A snapshot is shared with strangers",
+            event_bus=bus,
+            event_pattern=events.EventPattern(
+                source=["holdfast"], detail_type=["FindingBegun.v1"], detail={"concern": ["share"]}
+            ),
+        )
+        rule.add_target(targets.LambdaFunction(withdraw_shares, dead_letter_queue=self._missed))
+
+    def _lock_points(self, clock: Clock) -> None:
+        lock_points = self._function(functions.locking_at_most(self._deployment.longest_lock_days), writes=False)
+        lock_points.handle_snapshots()
+        lock_points.give_up_into(self._missed)
+        clock.every(Duration.minutes(15), lock_points)
+        Annotations.of(self).add_info(
+            "Locks hold EBS snapshots only: RDS has none. For databases under a policy with a lock, what keeps points "
+            "is that nothing but holdfast-delete-expired may delete them, and the copies in other Regions."
+        )
 
     def _wake_on_alarms(self, heed_alarm: HandlerFunction) -> None:
         rule = events.Rule(

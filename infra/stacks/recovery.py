@@ -15,8 +15,9 @@ from constructs import Construct
 from infra import functions, names
 from infra.functions import Spec
 from infra.packaging import Package
-from infra.parts import aws_notices, neighbours
+from infra.parts import aws_notices, logged_calls, neighbours
 from infra.parts.clock import Clock
+from infra.parts.deep_checks import DeepChecks
 from infra.parts.function import HandlerFunction
 from infra.parts.order_queue import DeadLetters
 from infra.parts.rehearsal_network import RehearsalNetwork
@@ -54,8 +55,12 @@ class RecoveryStack(Stack):
         rehearses = deployment.rehearses_in(self.region)
         self._package = Package(self, "Package", block=deployment.block)
         self._missed = DeadLetters(self, "Missed", queue_name=names.MISSED_RECOVERY_EVENTS)
-        has_network = rehearses and deployment.configuration.rehearse_databases
-        self._network = RehearsalNetwork(self, "Network") if has_network else None
+        with_databases = rehearses and deployment.configuration.rehearse_databases
+        checks_deeply = rehearses and deployment.configuration.settings.checks_deeply
+        network = (
+            RehearsalNetwork(self, "Network", databases=with_databases) if with_databases or checks_deeply else None
+        )
+        self._network = network if with_databases else None
 
         self._made = {spec.verb: self._function(spec) for spec in functions.AT_RECOVERY}
         self._connect(
@@ -63,6 +68,8 @@ class RecoveryStack(Stack):
             if is_home
             else events.EventBus(self, "Bus", event_bus_name=names.BUS)
         )
+        if network is not None and checks_deeply:
+            self._check_deeply(DeepChecks(self, "DeepChecks", network=network))
         clock = Clock(self, "Clock", group_name=names.RECOVERY_SCHEDULES, dead_letters=self._missed)
         rehearse = self._workflow("Rehearse", names.REHEARSE, "rehearse")
         recover = self._workflow("Recover", names.RECOVER, "recover")
@@ -123,6 +130,18 @@ class RecoveryStack(Stack):
             function.add_environment("HOLDFAST_REHEARSAL_SUBNET_GROUP", names.SUBNET_GROUP)
             function.add_environment("HOLDFAST_REHEARSAL_SECURITY_GROUP_IDS", self._network.databases.security_group_id)
 
+    def _check_deeply(self, deep_checks: DeepChecks) -> None:
+        """What is due is chosen, volumes are restored where a machine can have them, and machines come and go."""
+        for spec in (
+            functions.CHOOSE_REHEARSAL,
+            functions.START_RESTORE,
+            functions.START_DEEP_CHECK,
+            functions.FOLLOW_DEEP_CHECK,
+            functions.REMOVE_RESTORE,
+            functions.REAP_REHEARSALS,
+        ):
+            self._made[spec.verb].check_deeply(deep_checks)
+
     def _send_notices_home(self) -> None:
         home_bus = f"arn:{self.partition}:events:{self._deployment.home}:{self.account}:event-bus/default"
         courier = iam.Role(
@@ -133,10 +152,6 @@ class RecoveryStack(Stack):
             ),
             description="Sends what EC2 and RDS say about snapshots here to the home Region",
         )
-        aws_notices.rule(self).add_target(
-            targets.EventBus(
-                events.EventBus.from_event_bus_arn(self, "HomeBus", home_bus),
-                role=courier,
-                dead_letter_queue=self._missed,
-            )
-        )
+        bus = events.EventBus.from_event_bus_arn(self, "HomeBus", home_bus)
+        for rule in (aws_notices.rule(self), logged_calls.of_sharing(self), logged_calls.of_keys(self)):
+            rule.add_target(targets.EventBus(bus, role=courier, dead_letter_queue=self._missed))

@@ -45,6 +45,9 @@ class WatchStack(Stack):
             self._alarm_when_nothing_is_planned()
             self._alarm_when_backups_are_overdue()
             self._alarm_when_points_are_lost()
+            self._alarm_when_strangers_read_backups()
+            if deployment.longest_lock_days:
+                self._alarm_when_points_stay_unlocked()
             self._alarm_on_dead_letters(names.DEAD_LETTERS_AT_HOME)
         self._alarm_on_dead_letters((*names.DEAD_LETTERS_AT_RECOVERY, names.UNSENT_NOTICES))
         self._tell_how_workflows_ended()
@@ -106,6 +109,38 @@ class WatchStack(Stack):
             comparison=cloudwatch.ComparisonOperator.GREATER_THAN_THRESHOLD,
             periods=1,
             missing=cloudwatch.TreatMissingData.NOT_BREACHING,
+        )
+
+    def _alarm_when_strangers_read_backups(self) -> None:
+        """A notice told of each at once; this stands while one stands, and when nobody looks any more."""
+        self._alarm(
+            "Exposed",
+            name="holdfast-exposed",
+            says="Backups are shared with accounts that the settings do not name, or holdfast-watch-sharing does not "
+            "run. Its notices and its log name them; where shares are taken back, the log of holdfast-withdraw-shares "
+            "says why one stays. Right after the first deployment this ends by itself.",
+            metric=cloudwatch.Metric(
+                namespace=names.METRICS, metric_name=names.EXPOSED, statistic="Maximum", period=Duration.minutes(5)
+            ),
+            threshold=0,
+            comparison=cloudwatch.ComparisonOperator.GREATER_THAN_THRESHOLD,
+            periods=3,
+            missing=cloudwatch.TreatMissingData.BREACHING,
+        )
+
+    def _alarm_when_points_stay_unlocked(self) -> None:
+        self._alarm(
+            "Unlocked",
+            name="holdfast-unlocked",
+            says="Points that their policy locks could not be locked, or holdfast-lock-points does not run. Its log "
+            "names them and says why.",
+            metric=cloudwatch.Metric(
+                namespace=names.METRICS, metric_name=names.UNLOCKED, statistic="Maximum", period=Duration.minutes(15)
+            ),
+            threshold=0,
+            comparison=cloudwatch.ComparisonOperator.GREATER_THAN_THRESHOLD,
+            periods=3,
+            missing=cloudwatch.TreatMissingData.BREACHING,
         )
 
     def _alarm_on_dead_letters(self, queues: Iterable[str]) -> None:
