@@ -4,9 +4,10 @@ UV_VERSION := 0.13.9
 TOOLS := build/tools
 export UV := $(CURDIR)/$(TOOLS)/bin/uv
 VENV := .venv/bin
+ISSUED := $(CURDIR)/build/issued
 export PYTHONWARNINGS ?=
 
-.PHONY: help try test setup check format lint types units synth benchmarks clean
+.PHONY: help try test setup check format lint types units synth bench sbom coverage adversary clean
 
 help:  ## says what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 14
@@ -40,15 +41,37 @@ types: setup
 	$(VENV)/pyright --warnings
 
 units: setup
-	$(VENV)/pytest -n 2 --dist loadfile --ignore tests/embedded --ignore tests/conformance --ignore tests/e2e
-# In processes of their own: the embedded AWS puts its models in moto's place, for the whole process.
-	$(VENV)/pytest -n 2 --dist loadfile tests/embedded tests/conformance tests/e2e
+	@rm -rf $(ISSUED)
+	HOLDFAST_ISSUED=$(ISSUED) $(VENV)/pytest -n 2 --dist loadfile --ignore tests/embedded --ignore tests/conformance --ignore tests/e2e
+# In processes of their own: the embedded AWS puts its models in moto's place, for the whole process. The longest first.
+	$(VENV)/pytest -n 2 --dist loadfile --no-loadscope-reorder tests/e2e tests/conformance tests/embedded
+# What the first run issued is held against what the roles are given.
+	HOLDFAST_ISSUED=$(ISSUED) $(VENV)/pytest tests/security/test_granted_is_used.py
 
 synth: setup  ## the templates of cdk.json, in cdk.out
 	@CDK_OUTDIR=cdk.out $(VENV)/python app.py
 
-benchmarks: setup  ## re-measures the numbers the README states
-	@for script in benchmarks/*.py; do $(VENV)/python $$script || exit 1; done
+bench: setup  ## measures anew what the README states, as root; NAMES="sizes overhead" measures some
+	@$(VENV)/python -m benchmarks.results --write $(or $(NAMES),$(basename $(notdir $(filter-out benchmarks/results.py,$(wildcard benchmarks/*.py)))))
+
+SBOM := build/sbom.cdx.json
+sbom: setup  ## build/sbom.cdx.json: every library that is shipped, with its hashes (CycloneDX)
+	@$(UV) export --frozen --no-default-groups --group inspection --quiet --format cyclonedx1.5 --output-file $(SBOM)
+
+# Modules after which something is gone, shared or made anew: every branch of them is tested.
+IRREVERSIBLE := functions/*/*expired.py,functions/*/*retention.py,functions/*/*holds.py,functions/*/surplus.py,functions/*/re[mc]o*.py,functions/*/*reap*.py,functions/*/*restore*.py,functions/*/*expos*.py,functions/aws/recoveries/*.py
+ROOMS := core scoring inspection contracts aws ledger handlers
+coverage: setup  ## branch coverage of functions/, room by room: all of what deletes, shares and restores, 95 % of the rest
+	@mkdir -p build/coverage
+	@$(VENV)/coverage erase
+	$(VENV)/coverage run -m pytest -q -n 2 --dist loadfile --ignore tests/embedded --ignore tests/conformance --ignore tests/e2e
+	@$(VENV)/coverage combine -q
+	@for room in $(ROOMS); do printf '%-12s %s %%\n' $$room $$($(VENV)/coverage report --include "functions/$$room/*" --format total --precision 1); done
+	$(VENV)/coverage report --include '$(IRREVERSIBLE)' --show-missing --skip-covered --fail-under 100
+	$(VENV)/coverage report --sort cover --skip-covered --fail-under 95
+
+adversary: setup  ## 100,000 games against retention, other ones every time
+	$(VENV)/pytest -q tests/properties/test_retention_adversary.py --hypothesis-profile adversary
 
 clean:  ## removes what the commands made
 	rm -rf .venv build cdk.out .pytest_cache .ruff_cache .hypothesis

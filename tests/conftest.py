@@ -11,7 +11,11 @@ from typing import Any
 import hypothesis
 import pytest
 
+from tests.security.recording import issued_calls as issued_calls
+
 hypothesis.settings.register_profile("house", derandomize=True, deadline=None, max_examples=50, database=None)
+# `make adversary` asks for this one: other examples every time, and as many as a release wants.
+hypothesis.settings.register_profile("adversary", deadline=None, max_examples=100_000, database=None, print_blob=True)
 hypothesis.settings.load_profile("house")
 
 PRETENDED_AWS = {
@@ -30,6 +34,26 @@ class NetworkRefused(RuntimeError):
 
     def __init__(self, address: object) -> None:
         super().__init__(f"a test tried to reach {address!r}; tests use 127.0.0.1 or a fake")
+
+
+OF_ONE_WORKER = ("tests/e2e", "tests/infra")
+"""Folders whose files share what takes a minute to make: a deployment, or the templates of several."""
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """With `--dist loadfile` a file stays on one worker, and so do all files that share what is dear."""
+    if config.getoption("dist") != "loadfile":
+        return None
+    from xdist.scheduler import LoadFileScheduling
+
+    class Scheduling(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = super()._split_scope(nodeid)
+            folder = file.rpartition("/")[0]
+            return folder if folder in OF_ONE_WORKER else file
+
+    return Scheduling(config, log)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -18,7 +18,6 @@ from functions.core.errors import (
     TooManyInFlight,
     Unsafe,
 )
-from functions.core.policies import Lock
 from functions.core.resources import Kind, ResourceKey
 from functions.core.slots import Slot
 from functions.core.snapshots import CopyOrder, Snapshot, SnapshotOrder, State
@@ -229,13 +228,6 @@ class FakeSnapshots:
     def ours(self) -> Iterator[Snapshot]:
         self._aws.arrive(self.region, "ours")
         yield from [snapshot for snapshot in self._visible() if snapshot.tags.get(labels.MANAGED) == "1"]
-
-    def lock(self, id: str, lock: Lock) -> bool:
-        self._aws.arrive(self.region, "lock")
-        if self.kind in (Kind.DATABASE, Kind.CLUSTER):
-            return False
-        self._aws.held[self.region, id].is_locked = True
-        return True
 
     def archive(self, id: str) -> bool:
         self._aws.arrive(self.region, "archive")
