@@ -7,7 +7,7 @@ VENV := .venv/bin
 ISSUED := $(CURDIR)/build/issued
 export PYTHONWARNINGS ?=
 
-.PHONY: help try test setup check format lint types units synth bench sbom coverage adversary clean
+.PHONY: help try test setup check format lint types units histories simulate checkov synth bench sbom coverage adversary clean
 
 help:  ## says what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 14
@@ -17,7 +17,7 @@ try: setup  ## one night of backups and a rehearsal on the embedded AWS; KEEP=1 
 
 test: setup check  ## every check that CI runs
 
-check: lint types units
+check: lint types units histories
 
 setup: .venv/.ready  ## the locked environment, nothing outside of this folder
 
@@ -40,13 +40,34 @@ lint: setup
 types: setup
 	$(VENV)/pyright --warnings
 
-units: setup
+units: setup checkov
 	@rm -rf $(ISSUED)
 	HOLDFAST_ISSUED=$(ISSUED) $(VENV)/pytest -n 2 --dist loadfile --ignore tests/embedded --ignore tests/conformance --ignore tests/e2e
 # In processes of their own: the embedded AWS puts its models in moto's place, for the whole process. The longest first.
 	$(VENV)/pytest -n 2 --dist loadfile --no-loadscope-reorder tests/e2e tests/conformance tests/embedded
 # What the first run issued is held against what the roles are given.
 	HOLDFAST_ISSUED=$(ISSUED) $(VENV)/pytest tests/security/test_granted_is_used.py
+
+# It wants an older boto3 than the functions do.
+CHECKOV := build/checkov
+checkov: $(CHECKOV)/.ready  ## the scanner of templates, in a locked environment of its own
+
+$(CHECKOV)/.ready: $(TOOLS)/bin/uv tests/security/checkov.requirements.txt
+	@$(UV) venv --quiet --clear --python $(PYTHON) $(CHECKOV)
+	@$(UV) pip sync --quiet --require-hashes --python $(CHECKOV) tests/security/checkov.requirements.txt
+	@touch $@
+
+# What the tests of tests/simulation show one by one, for thousands: at random, and every one with a single deviation.
+SIMULATION := $(VENV)/python -m tests.simulation
+histories: setup  ## 5,000 histories of a deployment in which things go wrong at random, and those with one or two faults
+	$(SIMULATION) --histories 5000 --every-call
+	$(SIMULATION) --exhaustive 1
+	$(SIMULATION) --exhaustive 2 --one-in 50
+
+HISTORIES ?= 1000000
+simulate: setup  ## for a release: HISTORIES=1000000 at random and all with up to three faults; RESUME=file takes it up
+	$(SIMULATION) --histories $(HISTORIES) --every-call --calls $(if $(RESUME),--resume $(RESUME))
+	$(SIMULATION) --exhaustive 3 $(if $(RESUME),--resume $(RESUME))
 
 synth: setup  ## the templates of cdk.json, in cdk.out
 	@CDK_OUTDIR=cdk.out $(VENV)/python app.py
@@ -61,7 +82,7 @@ sbom: setup  ## build/sbom.cdx.json: every library that is shipped, with its has
 # Modules after which something is gone, shared or made anew: every branch of them is tested.
 IRREVERSIBLE := functions/*/*expired.py,functions/*/*retention.py,functions/*/*holds.py,functions/*/surplus.py,functions/*/re[mc]o*.py,functions/*/*reap*.py,functions/*/*restore*.py,functions/*/*expos*.py,functions/aws/recoveries/*.py
 ROOMS := core scoring inspection contracts aws ledger handlers
-coverage: setup  ## branch coverage of functions/, room by room: all of what deletes, shares and restores, 95 % of the rest
+coverage: setup checkov  ## branch coverage of functions/, room by room: all of what deletes, shares and restores, 95 % of the rest
 	@mkdir -p build/coverage
 	@$(VENV)/coverage erase
 	$(VENV)/coverage run -m pytest -q -n 2 --dist loadfile --ignore tests/embedded --ignore tests/conformance --ignore tests/e2e

@@ -156,7 +156,7 @@ def furnished(aws: EmbeddedAws) -> tuple[Thing, Thing]:
     )
     instance_in_state(rds, "shop", timeout_seconds=120)
     things = Thing("volume", id, "a volume"), Thing("database", "shop", "a database")
-    for verb in ("take-inventory", "plan-backups"):
+    for verb in ("take-inventory", "sweep", "plan-backups"):
         aws.client("lambda", HOME, read_timeout=120).invoke(FunctionName=f"holdfast-{verb}", Payload=b"{}")
     aws.set_rate(10.0)
     end = time.monotonic() + PATIENCE.total_seconds()

@@ -162,11 +162,11 @@ class FakeSnapshots:
 
     def find(self, slot: Slot, *, attempt: int) -> tuple[Snapshot, ...]:
         self._aws.arrive(self.region, "find")
-        return tuple(
-            snapshot
-            for snapshot in self._visible()
-            if snapshot.tags.get(labels.SLOT) == slot.key and snapshot.state is not State.FAILED
-        )
+        first: dict[tuple[str, str | None], Snapshot] = {}
+        for snapshot in self._visible():
+            if snapshot.tags.get(labels.SLOT) == slot.key and snapshot.state is not State.FAILED:
+                first.setdefault((snapshot.source_id, snapshot.tags.get(labels.SOURCE_SNAPSHOT)), snapshot)
+        return tuple(first.values())
 
     def take(self, order: SnapshotOrder, tags: Mapping[str, str]) -> tuple[Snapshot, ...]:
         self._aws.arrive(self.region, "take", tags)

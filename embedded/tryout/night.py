@@ -101,7 +101,8 @@ def _night(aws: EmbeddedAws, scenario: Scenario, console: Console) -> list[Told]
     if scenario.load is not None:
         scenario.load.start()
     aws.set_rate(RATE)
-    _invoke(aws, "holdfast-take-inventory")
+    for verb in ("take-inventory", "sweep"):  # nothing is owed before what AWS has is compared with the ledger
+        _invoke(aws, f"holdfast-{verb}")
     until = time.monotonic() + LONGEST_SECONDS
     rehearsals: dict[str, str] = {}
     with Live(console=console, refresh_per_second=4, transient=True) as live:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
@@ -154,12 +155,18 @@ class EbsSnapshots:
         self._ec2_once: EC2Client = clients.once("ec2", region)
         self._ebs: EBSClient = clients.retrying("ebs", region)
 
-    def find(self, slot: Slot, *, attempt: int) -> tuple[Snapshot, ...]:  # noqa: ARG002 - all attempts carry the slot
-        """Every snapshot here that carries the slot's key, of any attempt; failed ones left out, and with them the
-        rest of their set: the members of a set begin in one request, and half of it is no point."""
+    def find(self, slot: Slot, *, attempt: int) -> tuple[Snapshot, ...]:
+        """The snapshots here that carry the slot's key, without those of which there will be no point. Of two of one
+        source the earlier counts; the other is surplus."""
         found = tuple(self._described([{"Name": f"tag:{labels.SLOT}", "Values": [slot.key]}]))
-        failed = {_begun_as(snapshot) for snapshot in found if snapshot.state is State.FAILED}
-        return tuple(snapshot for snapshot in found if _begun_as(snapshot) not in failed)
+        first: dict[tuple[str, str | None], Snapshot] = {}
+        for snapshot in sorted(self._hopeful(found, attempt), key=_age):
+            first.setdefault((snapshot.source_id, snapshot.tags.get(labels.SOURCE_SNAPSHOT)), snapshot)
+        return tuple(first.values())
+
+    def _hopeful(self, found: Sequence[Snapshot], attempt: int) -> list[Snapshot]:  # noqa: ARG002 - a set's needs it
+        """Those of a slot's snapshots that have not failed, of any attempt."""
+        return [snapshot for snapshot in found if snapshot.state is not State.FAILED]
 
     def copy(self, order: CopyOrder, tags: Mapping[str, str], *, home_region: str) -> Snapshot:
         """The copy EBS began here, encrypted under this Region's key whatever the source is.
@@ -319,9 +326,9 @@ def description(slot: Slot) -> str:
     return f"{DESCRIBED_AS}{slot.resource}, {slot.at:%Y-%m-%d %H:%M} UTC"
 
 
-def _begun_as(snapshot: Snapshot) -> tuple[str | None, str | None]:
-    """What the snapshots of one request have in common: the attempt, and of a copy the source."""
-    return snapshot.tags.get(labels.ATTEMPT), snapshot.tags.get(labels.SOURCE_SNAPSHOT)
+def _age(snapshot: Snapshot) -> tuple[datetime, str]:
+    """The earliest first; one that does not say when it began comes last."""
+    return snapshot.started_at or datetime.max.replace(tzinfo=UTC), snapshot.id
 
 
 def _is_archived(described: Mapping[str, Any]) -> bool:

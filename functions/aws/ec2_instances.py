@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from functions.aws import ebs_snapshots
@@ -13,8 +13,7 @@ from functions.core import labels
 from functions.core.coverage import EXCLUDED, POLICY_TAG
 from functions.core.errors import BadMessage, ResourceGone
 from functions.core.resources import Kind
-from functions.core.slots import Slot
-from functions.core.snapshots import Snapshot, SnapshotOrder
+from functions.core.snapshots import Snapshot, SnapshotOrder, State
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2.type_defs import FilterTypeDef, InstanceSpecificationTypeDef
@@ -65,14 +64,16 @@ class InstanceSnapshots(EbsSnapshots):
 
     kind = Kind.INSTANCE
 
-    def find(self, slot: Slot, *, attempt: int) -> tuple[Snapshot, ...]:
-        """As of any EBS snapshot, but of the slot's own snapshots this attempt's only: an earlier attempt ended because
-        a member failed or is gone, and what is left of it is no set."""
-        return tuple(
-            snapshot
-            for snapshot in super().find(slot, attempt=attempt)
-            if labels.SOURCE_SNAPSHOT in snapshot.tags or snapshot.tags.get(labels.ATTEMPT) == str(attempt)
-        )
+    def _hopeful(self, found: Sequence[Snapshot], attempt: int) -> list[Snapshot]:
+        """The copies that have not failed, and this attempt's members unless one of them has: one request begins them,
+        and half a set is no point. Of an earlier attempt, which ended so, nothing is a set any more."""
+        copies = [one for one in super()._hopeful(found, attempt) if labels.SOURCE_SNAPSHOT in one.tags]
+        members = [
+            one
+            for one in found
+            if labels.SOURCE_SNAPSHOT not in one.tags and one.tags.get(labels.ATTEMPT) == str(attempt)
+        ]
+        return copies if any(member.state is State.FAILED for member in members) else copies + members
 
     def take(self, order: SnapshotOrder, tags: Mapping[str, str]) -> tuple[Snapshot, ...]:
         """One snapshot for each volume that is not excluded by its own tag, all of the same instant.

@@ -22,6 +22,9 @@ FAMILIES: tuple[str, ...] = ("aurora", "ebs", "rds")
 PROBE_AFTER = timedelta(minutes=5)
 """How long after a refusal the limit stays where it was lowered to."""
 
+PROBE_ANYWAY_AFTER = timedelta(minutes=30)
+"""How long after a refusal one more is tried though nothing came to its end."""
+
 ANSWERED_AFTER = timedelta(seconds=10)
 """How long after the moment of its call a holder without a refusal counts as let in, and a raise as tried."""
 
@@ -156,7 +159,7 @@ def refused(pool: Pool, holder: str, now: datetime) -> Pool:
     if may_lag and room.rests_seconds < LONGEST_REST_SECONDS:
         longer = min(LONGEST_REST_SECONDS, max(FIRST_REST_SECONDS, 2 * room.rests_seconds))
         return replace(after, room=replace(room, rests_seconds=longer, returned=(*room.returned, now)))
-    rests = 0.0 if may_lag else room.rests_seconds
+    rests = room.rests_seconds if room.rests_seconds < LONGEST_REST_SECONDS else 0.0  # it did not help
     room = replace(room, proven=min(room.proven, in_flight), raises_by=1, rests_seconds=rests)
     return replace(after, limit=max(1, min(pool.limit, in_flight)), refused_at=now, room=room)
 
@@ -165,15 +168,15 @@ def returned(pool: Pool, holders: Collection[str], now: datetime, *, succeeded: 
     """The pool after these holders are done. Success at a full pool raises its limit while AWS has not refused for a
     while, and shows how many AWS lets in."""
     left = {holder: at for holder, at in pool.holders.items() if holder not in holders}
-    room, rest = pool.room, timedelta(seconds=LONGEST_REST_SECONDS)
+    room, rests = pool.room, timedelta(seconds=pool.room.rests_seconds)
     done = len(pool.holders) - len(left)
-    resting = tuple(at for at in room.returned if now - at <= rest)
+    resting = tuple(at for at in room.returned if now - at <= timedelta(seconds=LONGEST_REST_SECONDS))
     room = replace(room, returned=(*resting, *[now] * done)[-REMEMBERED:] if room.rests_seconds else (now,))
     limit = pool.limit
     if succeeded:
         room = replace(room, proven=max(room.proven, pool.in_flight(now - ANSWERED_AFTER)))
         is_quiet = pool.refused_at is None or now - pool.refused_at >= PROBE_AFTER
-        is_tried = room.raised_at is None or now - room.raised_at >= ANSWERED_AFTER
+        is_tried = room.raised_at is None or now - room.raised_at >= ANSWERED_AFTER + rests
         if is_quiet and is_tried and pool.free == 0:
             limit = min(MOST, limit + room.raises_by)
             room = replace(room, raises_by=2 * room.raises_by, raised_at=now)
@@ -193,6 +196,14 @@ FULL = 0.9
 SLOWEST_PER_SECOND = 0.05
 
 
+def probed(pool: Pool, now: datetime) -> Pool:
+    """The pool with room for one more to be tried, when its limit was lowered and all of it was in use for long: by
+    what is stuck, no success would ever raise it."""
+    if pool.free or pool.refused_at is None or now - pool.refused_at < PROBE_ANYWAY_AFTER:
+        return pool
+    return replace(pool, limit=max(pool.limit, len(pool.holders)) + 1, refused_at=now)
+
+
 def hand_out(pool: Pool, wanted: Sequence[str], now: datetime) -> tuple[Pool, Mapping[str, timedelta]]:
     """The pool after as many of `wanted` as there is room for have a permit, in their order, and how long each waits
     before its call. Who has one already is passed over."""
@@ -200,6 +211,8 @@ def hand_out(pool: Pool, wanted: Sequence[str], now: datetime) -> tuple[Pool, Ma
     between = timedelta(seconds=1 / pace.per_second)
     at_once = timedelta(seconds=pace.burst_seconds)
     next_at = max(pace.next_at or now, now)
+    if next_at - now > at_once + AHEAD + WINDOW:  # nobody hands out so far ahead, but a clock that was wrong
+        next_at = now
     rested = _rested(pool, now)
     given: dict[str, timedelta] = {}
     for holder in wanted:
@@ -218,7 +231,7 @@ def _rested(pool: Pool, now: datetime) -> Sequence[timedelta]:
     """How long the next permits still rest, the first of them first: those that were never used do not."""
     rest = timedelta(seconds=pool.room.rests_seconds)
     # Those that are free now came back last; the ones before them are in use again.
-    waits = sorted(max(timedelta(0), at + rest - now) for at in pool.room.returned)[-pool.free :]
+    waits = sorted(min(rest, max(timedelta(0), at + rest - now)) for at in pool.room.returned)[-pool.free :]
     return (*[timedelta(0)] * (pool.free - len(waits)), *waits)
 
 
@@ -231,9 +244,9 @@ def throttled(pool: Pool, holder: str) -> Pool:
 def reviewed(pace: Pace, now: datetime) -> Pace:
     """The pace that the last window teaches, when it is over.
 
-    What AWS let in while it throttled is its refill; what it throttled was handed out before, so it is compared with the
-    calls that were to be made in the window. A window in which the pace was used up and nothing throttled
-    raises it, by twice the share each time, so that a limit that AWS doubled is found within minutes.
+    What AWS let in while it throttled is its refill. What it throttled was handed out before, so it is compared with
+    the calls that were to be made in the window. A window in which the pace was used up and nothing throttled raises
+    it, by twice the share each time, so that a limit that AWS doubled is found within minutes.
     """
     if pace.since is None or now - pace.since < WINDOW:
         return pace

@@ -130,7 +130,8 @@ def why_over(leftover: Leftover, ended: Mapping[str, datetime], now: datetime) -
     `ended` says when the rehearsals on the ledger were recorded. A rehearsal removes what it made right after it is
     recorded, so what is there an hour later was left behind.
     """
-    expires_at = leftover.expires_at or leftover.created_at + LIVES_AT_MOST
+    lives_until = leftover.created_at + LIVES_AT_MOST  # by AWS's clock: what it carries says what ours said
+    expires_at = min(leftover.expires_at or lives_until, lives_until)
     if now >= expires_at:
         return f"nobody may need it after {instants.text(expires_at)}"
     ended_at = ended.get(leftover.rehearsal_id)

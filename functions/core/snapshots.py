@@ -90,7 +90,8 @@ class Snapshots(Protocol):
     region: str
 
     def find(self, slot: Slot, *, attempt: int) -> tuple[Snapshot, ...]:
-        """Every snapshot here that carries the slot's key, failed ones left out; read to the last page."""
+        """The snapshots here that carry the slot's key, one of each source, failed ones left out; read to the last
+        page."""
         ...
 
     def take(self, order: SnapshotOrder, tags: Mapping[str, str]) -> tuple[Snapshot, ...]:

@@ -39,6 +39,7 @@ class Permits:
 
         def handed_out(pool: Pool) -> Pool | None:
             nonlocal given
+            pool = permits.probed(pool, now)
             after, given = permits.hand_out(pool, choose(pool), now)
             return after if given else None
 

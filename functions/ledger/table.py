@@ -99,9 +99,7 @@ class Table:
         with _named("query", f"{index} {partition}"):
             yield from getattr(self.rows(row), index).query(partition)
 
-    def open(
-        self, row: type[Row], partition: str, *, until: str | None = None, page: int = OPEN_PAGE
-    ) -> Iterator[Row]:
+    def open(self, row: type[Row], partition: str, *, until: str | None = None, page: int = OPEN_PAGE) -> Iterator[Row]:
         """Every item of a partition of the index of open work, earliest first and page by page for as long as the
         caller asks on; with `until`, those that are not later. May lag a moment behind."""
         bound: Any = self.rows(row)

@@ -291,6 +291,7 @@ class SnapshotsSuite:
         assert world.home.changed_bytes(earlier.id, later.id) is None
 
     def test_archiving_leaves_the_copy_where_recovery_finds_it(self, world: World) -> None:
+        """F58."""
         order, source = self.completed_point(world)
         copy = self.copy(world, order, source)
         world.home.archive(source.id)

@@ -143,6 +143,7 @@ def speak(operation: str, clients: Clients) -> None:
 def test_one_order_is_one_request_whose_loss_is_an_unknown_outcome(
     operation: str, server: FailingServer, clients: Clients
 ) -> None:
+    """F03, invariant 3."""
     with pytest.raises(OutcomeUnknown):
         speak(operation, clients)
     assert server.seen == [operation]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from moto.ec2.models import ec2_backends
 
 from functions.aws.ebs_snapshots import EbsSnapshots
 from functions.aws.ebs_volumes import VolumeSnapshots
@@ -53,6 +55,7 @@ def read(described: dict[str, Any], world: MotoWorld) -> Snapshot:
     ],
 )
 def test_a_word_of_ebs_in_ours(word: str, state: State, volumes: MotoWorld) -> None:
+    """F27, F42."""
     assert read({"State": word}, volumes).state is state
 
 
@@ -61,6 +64,7 @@ def test_progress_may_be_missing_or_a_percentage(volumes: MotoWorld) -> None:
 
 
 def test_a_copy_is_asked_for_with_our_key_and_always_encrypted(volumes: MotoWorld) -> None:
+    """F53, invariant 11."""
     order = order_for(volumes.make_resource())
     (source,) = volumes.home.take(order, labels.for_snapshot(order))
     copying = copy_order_for(source, order, AWAY)
@@ -85,6 +89,34 @@ def test_looking_asks_by_filter_and_for_our_own_snapshots_only(volumes: MotoWorl
 
 
 # the archive
+
+
+def test_of_two_snapshots_of_one_volume_the_earlier_is_found(volumes: MotoWorld) -> None:
+    """F44, invariant 15: a point of one volume is one snapshot."""
+    order = order_for(volumes.make_resource())
+    _, earlier = [volumes.home.take(order, labels.for_snapshot(order))[0] for _ in range(2)]
+    ec2_backends[ACCOUNT][HOME].snapshots[earlier.id].start_time -= timedelta(hours=1)
+    assert [found.id for found in volumes.home.find(order.slot, attempt=1)] == [earlier.id]
+
+
+def test_copies_of_two_snapshots_of_one_volume_are_both_found(volumes: MotoWorld) -> None:
+    """F44: each is looked for by the snapshot it is of."""
+    order = order_for(volumes.make_resource())
+    sources = [volumes.home.take(order, labels.for_snapshot(order))[0] for _ in range(2)]
+    copies = set()
+    for source in sources:
+        copying = copy_order_for(source, order, AWAY)
+        copies.add(volumes.away.copy(copying, labels.for_copy(copying), home_region=HOME).id)
+    assert {found.id for found in volumes.away.find(order.slot, attempt=1)} == copies
+
+
+def test_a_copy_is_found_beside_a_failed_one_of_the_same_attempt(volumes: MotoWorld) -> None:
+    """F95, invariant 2: a ledger that was lost counts its attempts from one again."""
+    order = order_for(volumes.make_resource())
+    copying = copy_order_for(volumes.home.take(order, labels.for_snapshot(order))[0], order, AWAY)
+    failed, copy = [volumes.away.copy(copying, labels.for_copy(copying), home_region=HOME) for _ in range(2)]
+    volumes.fail(failed)
+    assert [found.id for found in volumes.away.find(order.slot, attempt=1)] == [copy.id]
 
 
 def test_a_snapshot_is_asked_into_the_archive_once(volumes: MotoWorld) -> None:

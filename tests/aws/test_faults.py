@@ -77,6 +77,7 @@ def raised(problem: Exception, *, operation: str = "ec2:CreateSnapshot", once: b
 def test_a_code_means_the_same_however_often_the_request_is_sent(
     code: str, expected: type[HoldfastError], once: bool
 ) -> None:
+    """F01, F02, F07 to F09, F50."""
     assert type(raised(refusal(code, "CreateSnapshot"), once=once)) is expected
 
 
@@ -105,6 +106,7 @@ def test_a_long_message_is_cut() -> None:
     ],
 )
 def test_the_two_quotas_of_rds_are_told_apart_by_their_words(message: str, expected: type[HoldfastError]) -> None:
+    """F10, F11."""
     assert type(raised(refusal("SnapshotQuotaExceeded", "CopyDBSnapshot", message=message), once=True)) is expected
 
 

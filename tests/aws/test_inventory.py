@@ -60,6 +60,7 @@ def test_a_volume_knows_the_instance_it_is_attached_to_and_the_instance_its_volu
 
 
 def test_a_lone_volume_belongs_to_nobody_and_keeps_its_tags(clients: Clients) -> None:
+    """F47."""
     tags = [{"Key": "holdfast:policy", "Value": "gold"}]
     volume_id = clients.retrying("ec2", HOME).create_volume(
         AvailabilityZone=f"{HOME}a",

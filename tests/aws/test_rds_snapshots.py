@@ -115,6 +115,7 @@ def test_a_snapshot_that_is_being_deleted_is_not_found(world: MotoWorld) -> None
     ],
 )
 def test_a_word_of_rds_in_ours(word: str, state: State, world: MotoWorld) -> None:
+    """F27, F49."""
     taken = take(world, order_for(world.make_resource()))
     world.held(HOME)[taken.id].status = word
     assert world.home.look([taken.id])[taken.id].state is state
@@ -135,6 +136,7 @@ def test_a_copy_names_its_source_by_arn_and_region(world: MotoWorld) -> None:
 
 
 def test_an_unencrypted_database_gets_an_encrypted_copy(databases: MotoWorld) -> None:
+    """F53, invariant 11."""
     order = order_for(databases.make_resource())
     source = take(databases, order)
     assert not source.is_encrypted

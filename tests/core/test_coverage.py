@@ -117,6 +117,7 @@ def test_a_volume_that_speaks_for_itself_is_not_overruled_by_its_instance(tags: 
 
 @pytest.mark.parametrize("tags", [NONE, {}, {POLICY_TAG: "gould"}])
 def test_a_volume_of_an_unprotected_instance_is_judged_by_itself(tags: dict[str, str]) -> None:
+    """F47."""
     _, volume = cover([an_instance(tags=tags), its_volume()], TAGGED_ONLY)
     assert volume.standing is Standing.GAP
     _, volume = cover([an_instance(tags=tags), its_volume(policy="gold")], TAGGED_ONLY)
@@ -125,6 +126,7 @@ def test_a_volume_of_an_unprotected_instance_is_judged_by_itself(tags: dict[str,
 
 @pytest.mark.parametrize("tags", [{}, NONE, {POLICY_TAG: "silver"}, {POLICY_TAG: "gould"}])
 def test_a_member_of_a_protected_cluster_always_follows_it(tags: dict[str, str]) -> None:
+    """F50."""
     owner = a_cluster(policy="gold")
     member, _ = cover([its_member(tags=tags), owner], TAGGED_ONLY)
     assert (member.standing, member.by, member.policy) == (Standing.PROTECTED, str(owner.key), None)

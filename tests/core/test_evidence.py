@@ -12,6 +12,7 @@ def said(what: str, held: bool | None) -> Assertion:
 
 
 def test_nothing_checked_is_undecided() -> None:
+    """F75, invariant 16."""
     evidence = judge(())
     assert evidence.fitness is Fitness.UNDECIDED
     assert evidence.reason == "nothing was checked"

@@ -64,8 +64,9 @@ class Deployment:
         return said
 
     def plan(self) -> None:
-        """Everything due is ordered."""
+        """Everything due is ordered. A ledger that was never compared with AWS would owe nothing."""
         self.invoke("take-inventory")
+        self.invoke("sweep")
         self.invoke("plan-backups")
 
     def told(self, thing: Thing) -> Told:

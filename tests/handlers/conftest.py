@@ -23,10 +23,11 @@ NUMBERS = itertools.count()
 
 @pytest.fixture
 def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    """An empty deployment at noon with one policy, gold; the frame works with its tools, its clock and its log."""
+    """An empty deployment at noon, swept, with one policy, gold; the frame works with its tools, its clock and log."""
     with a_ledger() as ledger:
         aws = MortalAws(now=NOON)
         world = World(aws=aws, ledger=ledger, tools=FakedTools(aws, ledger, some_settings(GOLD)))
+        ledger.since.did("full sweep", NOON)
         logger = Logger(service=f"test-{next(NUMBERS)}", stream=world.log)
         monkeypatch.setattr(frame, "tools", lambda: world.tools)
         monkeypatch.setattr(frame, "now", lambda: world.now)

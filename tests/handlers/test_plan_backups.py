@@ -14,6 +14,7 @@ from functions.core.resources import Resource
 from functions.handlers import plan_backups
 from tests.builders import HOME, a_policy
 from tests.handlers.world import CONTEXT, DAY, HOUR, World, example
+from tests.ledger.dynamodb import forget_everything
 
 
 def plan(world: World) -> plan_backups.PlanMade:
@@ -38,6 +39,47 @@ def test_a_slot_is_ordered_once_however_often_the_clock_ticks(world: World) -> N
     world.a_protected()
     assert [len(plan(world).ordered) for _ in range(3)] == [1, 0, 0]
     assert len(world.snapshot_orders.messages) == 1
+
+
+def test_after_the_loss_of_the_table_nothing_is_owed_before_aws_was_asked_what_it_has(world: World) -> None:
+    """F95, invariants 1 and 25: AWS has the slot's snapshot, and only the ledger has forgotten it."""
+    key = world.a_protected()
+    plan(world)
+    world.minutes(14)
+    forget_everything()
+    world.inventory(key)
+    made = plan(world)
+    assert (made.owed, made.ordered, made.waits_for) == ((), (), "the first full sweep")
+    world.sweep()
+    assert plan(world).owed == ()
+    assert [point.status for point in world.ledger.points.of(key)] == [Status.CREATED]
+    assert world.requests("take") == 1
+
+
+def test_a_new_ledger_owes_after_its_first_sweep(world: World) -> None:
+    forget_everything()
+    world.a_protected()
+    assert plan(world).owed == ()
+    world.sweep()
+    assert len(plan(world).owed) == 1
+
+
+def test_a_region_that_never_answers_keeps_no_other_from_its_backups(world: World) -> None:
+    """F24, F25: no sweep ever compares everything, and backups at home are made all the same."""
+    forget_everything()
+    world.a_protected()
+    assert plan(world).owed == ()
+    world.pass_time(plan_backups.WAITS_AT_MOST - timedelta(seconds=1))
+    assert plan(world).owed == ()
+    world.pass_time(timedelta(seconds=1))
+    assert len(plan(world).owed) == 1
+
+
+def test_a_plan_that_waits_for_the_sweep_is_counted(world: World) -> None:
+    """The alarm listens for a planner that does not run; that the sweep does not run has an alarm of its own."""
+    forget_everything()
+    plan(world)
+    assert world.health.numbers["PlansMade"] == [1]
 
 
 def test_the_next_slot_is_ordered_when_it_is_due_and_not_before(world: World) -> None:
@@ -163,3 +205,14 @@ def test_the_tick_of_the_example_is_heeded(world: World) -> None:
     world.a_protected()
     assert len(plan_backups.handler(example("schedule_tick"), CONTEXT)["ordered"]) == 1
     assert [line["message"] for line in world.decisions()] == ["plan_backups"]
+
+
+def test_a_crowd_is_owed_in_turns_and_ordered_by_the_next_tick(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What takes long to write down must neither end in a time-out nor make the waits of its orders wrong."""
+    monkeypatch.setattr(plan_backups, "AT_ONCE", 3)
+    monkeypatch.setattr(plan_backups, "IN_A_MOMENT", 1)
+    plan(world)  # all are looked at when policies read differently than before, and now they no longer do
+    for _ in range(4):
+        world.a_protected()
+    assert (len(plan(world).owed), len(world.snapshot_orders.messages)) == (3, 0)
+    assert (len(plan(world).owed), len(world.snapshot_orders.messages)) == (1, 4)

@@ -38,6 +38,7 @@ def test_without_leftovers_nothing_is_asked_and_nobody_is_woken(world: World) ->
 
 
 def test_what_expired_is_removed_and_told_with_its_reason(world: World) -> None:
+    """F73, invariant 28."""
     leave(world)
     [removed] = reap(world).removed
     assert removed == "vol-1 of rehearsal 8c1e2f3a4b5d: nobody may need it after 2026-11-20T11:00:00Z"

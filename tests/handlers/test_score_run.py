@@ -57,6 +57,7 @@ def test_an_unusual_run_is_told_to_people_with_the_reason_and_what_to_look_at(wo
 
 @pytest.mark.usefixtures("history")
 def test_a_suspicious_run_holds_its_point_and_says_so(world: World) -> None:
+    """Invariant 18: a verdict adds protection."""
     assert world.ledger.points.adopt(a_point())
     score(world, a_run(changed_bytes=4 * GIB))
     [hold] = in_force(world.ledger.holds.of(a_key())).values()

@@ -11,8 +11,8 @@ import pytest
 from functions.core import labels
 from functions.core.errors import AwsBusy
 from functions.core.permits import Operation, PoolName
-from functions.core.points import Status
-from functions.core.resources import Kind
+from functions.core.points import ATTEMPTS, Status
+from functions.core.resources import Kind, ResourceKey
 from functions.core.slots import Slot
 from functions.core.snapshots import Snapshot, State
 from functions.handlers import delete_expired, settling, sweep
@@ -103,6 +103,35 @@ class TestTheWholeTableIsLost:
         taken = world.requests("take")
         world.minutes(46)
         assert world.requests("take") == taken
+
+    def test_copies_are_adopted_before_their_points(self, world: World) -> None:
+        """F95, invariant 2: a point whose copies nobody knows yet would owe them once more."""
+        slot = done(world)
+        copy, [part] = world.copy(slot), world.point(slot).parts
+        forget_everything()
+        assert world.sweep().adopted == (f"{copy.snapshot_id} in {AWAY}", f"{part.snapshot_id} in {HOME}")
+
+    def test_a_point_waits_for_the_region_of_its_copies(self, world: World) -> None:
+        """F25, invariant 2: as long as nobody knows whether it has copies, it must not owe any."""
+        slot = done(world)
+        forget_everything()
+        world.aws.regions_down.add(AWAY)
+        with pytest.raises(AwsBusy):
+            world.sweep()
+        assert world.ledger.points.get(slot) is None
+        world.aws.regions_down.clear()
+        world.minutes(30)
+        assert (world.point(slot).status, len(world.snapshots(AWAY))) == (Status.COMPLETED, 1)
+
+    def test_of_two_snapshots_of_a_volume_one_is_the_point_and_the_other_surplus(self, world: World) -> None:
+        """F44, invariants 15 and 25: the list of surplus was lost with the rest."""
+        slot = done(world)
+        [recorded] = world.snapshots()
+        duplicate = orphan(world, slot)
+        forget_everything()
+        world.minutes(46)
+        assert [part.snapshot_id for part in world.point(slot).parts] == [recorded.id]
+        assert [surplus.snapshot_id for surplus in world.ledger.surplus.at(Stage.FOUND)] == [duplicate.id]
 
     def test_a_mark_without_a_ledger_that_says_so_deletes_nothing(self, world: World) -> None:
         """Invariant 5: what was on its way out is a point again, and the policy decides about it anew."""
@@ -224,6 +253,105 @@ def test_a_duplicate_copy_is_surplus(world: World) -> None:
     assert (surplus.region, surplus.kind) == (AWAY, Kind.VOLUME)
 
 
+class TestWhatAFailedAttemptLeavesBehind:
+    """F42, invariant 24."""
+
+    def a_set_with_a_failed_member(self, world: World, resource: ResourceKey) -> tuple[Slot, set[str]]:
+        slot = world.owe(resource)
+        world.take()
+        members = {part.snapshot_id for part in world.point(slot).parts}
+        world.aws.fail(HOME, min(members))
+        world.track()
+        assert world.point(slot).status is Status.FAILED
+        return slot, members
+
+    def surplus(self, world: World) -> set[str]:
+        return {surplus.snapshot_id for surplus in world.ledger.surplus.at(Stage.FOUND)}
+
+    def test_it_is_surplus_once_the_next_attempt_begins(self, world: World) -> None:
+        resource = world.a_protected(Kind.INSTANCE, volumes=2)
+        done(world, resource=resource, at=world.now - HOUR)
+        slot, members = self.a_set_with_a_failed_member(world, resource)
+        world.sweep()
+        assert (world.point(slot).status, world.point(slot).attempt) == (Status.OWED, 2)
+        assert self.surplus(world) == members
+
+    def test_half_a_set_is_kept_while_the_resource_has_nothing_better(self, world: World) -> None:
+        slot, members = self.a_set_with_a_failed_member(world, world.a_protected(Kind.INSTANCE, volumes=2))
+        world.sweep()
+        assert self.surplus(world) == set()
+        world.minutes(46)
+        assert world.point(slot).status is Status.COMPLETED
+        assert self.surplus(world) == members
+
+    def test_what_failed_for_good_is_surplus_once_the_resource_has_a_whole_point(self, world: World) -> None:
+        resource = world.a_protected()
+        slot = world.owe(resource)
+        for _ in range(ATTEMPTS):
+            world.take()
+            world.aws.fail(HOME, world.point(slot).parts[0].snapshot_id)
+            world.track()
+            world.sweep()
+        failed = {snapshot.id for snapshot in world.snapshots()}
+        assert (world.point(slot).status, len(failed), self.surplus(world)) == (Status.FAILED, ATTEMPTS, set())
+        done(world, resource=resource, at=slot.at + HOUR)
+        world.sweep()
+        assert self.surplus(world) == failed
+
+    def test_a_copy_that_failed_for_good_is_surplus(self, world: World) -> None:
+        world.aws.broken_keys.add(AWAY)
+        slot = world.owe()
+        world.minutes(120)
+        copy = world.copy(slot)
+        assert (copy.status, copy.attempt) == (Status.FAILED, ATTEMPTS)
+        assert self.surplus(world) == {snapshot.id for snapshot in world.snapshots(AWAY)}
+        assert len(self.surplus(world)) == ATTEMPTS
+
+
+class TestAClockThatWasAhead:
+    """F21: what it wrote must not hold anybody up until its time has come."""
+
+    def test_a_claim_of_its_is_looked_into_once_grace_is_over(self, world: World) -> None:
+        slot = world.owe()
+        world.ledger.points.claim(world.point(slot), world.now + 36 * HOUR)
+        begun = orphan(world, slot)
+        world.snapshot_orders.drop()
+        assert world.sweep().reordered == ()
+        assert world.point(slot).claimed_at == world.now
+        world.minutes(46)
+        assert [part.snapshot_id for part in world.point(slot).parts] == [begun.id]
+        assert (world.point(slot).status, world.requests("take")) == (Status.COMPLETED, 0)
+
+    def test_a_claim_of_its_on_a_copy_too(self, world: World) -> None:
+        slot = world.owe()
+        world.take()
+        world.pass_time(world.aws.snapshot_takes)
+        world.track()
+        world.ledger.copies.claim(world.copy(slot), world.now + 36 * HOUR)
+        world.copy_orders.drop()
+        world.minutes(46)
+        assert (world.copy(slot).status, len(world.snapshots(AWAY))) == (Status.COMPLETED, 1)
+
+    def test_nobody_looks_while_the_holder_of_such_a_claim_may_be_creating(self, world: World) -> None:
+        """Invariant 1: it was made by a clock that is wrong, and maybe a second ago."""
+        slot = world.owe()
+        world.ledger.points.claim(world.point(slot), world.now + 36 * HOUR)
+        world.sweep()
+        world.take()
+        assert (world.requests("find"), world.requests("take")) == (0, 0)
+
+    def test_a_permit_of_its_that_nobody_uses_is_returned(self, world: World) -> None:
+        world.ledger.permits.take(CREATE_EBS, "a-dead-one", world.now + 36 * HOUR)
+        assert world.sweep().permits_returned == 1
+
+    def test_a_sweep_of_its_hides_nothing_from_the_next(self, world: World) -> None:
+        slot = world.owe()
+        world.take()
+        forget(slot)
+        world.ledger.since.did("sweep", world.now + 36 * HOUR)
+        assert len(world.sweep().adopted) == 1
+
+
 def test_a_snapshot_whose_tags_were_changed_is_told_and_left_alone(world: World) -> None:
     """F92, invariant 5: not ours to adopt, not ours to delete."""
     slot = done(world)
@@ -320,3 +448,16 @@ def test_a_claim_is_not_old_before_its_grace_is_over(world: World) -> None:
     world.snapshot_orders.drop()
     world.pass_time(sweep.LOST_AFTER - MINUTE)
     assert world.sweep().reordered == ()
+
+
+def test_what_the_last_sweep_saw_is_compared_again_for_an_hour_and_then_once_a_day(world: World) -> None:
+    """A fleet's night is thousands of snapshots, and each look at one is a read that is paid for."""
+    slot = done(world)
+    world.sweep()
+    world.pass_time(2 * HOUR)
+    world.sweep()
+    forget(slot)
+    world.pass_time(15 * MINUTE)
+    assert world.sweep().adopted == ()
+    world.pass_time(DAY)
+    assert len(world.sweep().adopted) == 1

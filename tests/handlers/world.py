@@ -483,6 +483,12 @@ class World:
         self.ledger.resources.stand(coverage, self.now)
         return key
 
+    def inventory(self, key: ResourceKey) -> None:
+        """The inventory has found the volume once more, under policy gold."""
+        resource = Resource(key=key, tags={}, state="available")
+        said = Coverage(resource=resource, standing=Standing.PROTECTED, by="tag", reason="policy gold", policy="gold")
+        self.ledger.resources.stand(said, self.now)
+
     def owe(self, resource: ResourceKey | None = None, *, at: datetime | None = None, policy: Policy = GOLD) -> Slot:
         """A slot, owed on the ledger and ordered in the queue, as plan_backups leaves it."""
         slot = Slot(resource=resource or self.a_protected(), at=at or self.now)

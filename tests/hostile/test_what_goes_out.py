@@ -125,6 +125,7 @@ def test_an_error_is_one_line_of_the_log_that_says_the_text(log: io.StringIO) ->
 
 
 def test_a_notice_has_one_plain_subject_and_a_visible_body() -> None:
+    """F86."""
     sent = Sent()
     topic = Topic("arn:aws:sns:eu-central-1:123456789012:holdfast-notices", HOME, sent)  # type: ignore[arg-type]
 
@@ -305,6 +306,8 @@ def write_rows(ledger: Ledger, text: str) -> None:
 
 
 def test_the_screen_shows_the_text_and_obeys_nothing_in_it() -> None:
+    """F86."""
+
     def check(text: str) -> str:
         text = text[:300]
         console = Console(file=io.StringIO(), force_terminal=True, width=5_000, legacy_windows=False)

@@ -92,6 +92,7 @@ WRITES_TAGS = {"ec2:CreateTags", "rds:AddTagsToResource"}
 
 @pytest.mark.parametrize("name", sorted(SPECS))
 def test_a_role_may_do_what_its_calls_declare_and_what_constructs_grant(assembly: Assembly, name: str) -> None:
+    """Invariant 21."""
     for called, function in assembly.functions():
         if called == name:
             joining = (functions.JOIN_NETWORK,) if "VpcConfig" in function.properties else ()
@@ -200,6 +201,7 @@ RECOVERED = {"holdfast:recovery": "rc-1"}
 def test_what_is_removed_is_what_the_same_kind_of_workflow_made(
     assembly: Assembly, name: str, its_own: dict[str, str], of_others: dict[str, str]
 ) -> None:
+    """F74, invariant 14."""
     removing = {"ec2:DeleteVolume", "rds:DeleteDBCluster", "rds:DeleteDBInstance"}
     statements = assembly.statements_with(removing)[name]
     assert {action for s in statements for action in listed(s["Action"])} == removing

@@ -71,7 +71,9 @@ def test_programs_are_told_through_the_bus_of_the_region(assembly: Assembly) -> 
         for resource in resources_of(statement)
     }
     recovery = ("holdfast-record-rehearsal", "holdfast-record-recovery")
-    at_home = {(HOME, name) for name in ("holdfast-score-run", *recovery)}
+    at_home = {
+        (HOME, name) for name in ("holdfast-score-run", "holdfast-watch-sharing", "holdfast-check-keys", *recovery)
+    }
     assert set(tellers) == at_home | {(AWAY, name) for name in recovery}
     for (region, name), bus in tellers.items():
         made_here = re.fullmatch(r"\$\{Bus[0-9A-F]{8}\.Arn\}", bus)
@@ -114,6 +116,7 @@ def test_leftovers_of_rehearsals_are_removed_even_where_none_begin_by_themselves
 def test_restored_databases_reach_nothing_and_only_the_verifier_reaches_them(
     deployed: str, stack: str, request: pytest.FixtureRequest
 ) -> None:
+    """F88."""
     found: Assembly = request.getfixturevalue(deployed)
     ways_out = {
         "AWS::EC2::InternetGateway",
@@ -207,7 +210,8 @@ def test_no_other_workflow_starts_anything_or_makes_rules(assembly: Assembly) ->
 
 def test_without_alarms_in_the_settings_nothing_starts_a_recovery_by_itself(assembly: Assembly) -> None:
     names = {rule.properties["Name"] for rule in assembly.resources("AWS::Events::Rule")}
-    assert names == {"holdfast-alarms", "holdfast-aws-notices", "holdfast-workflow-ended-badly"}
+    watched = {"holdfast-sharing-changed", "holdfast-key-taken-away"}
+    assert names == watched | {"holdfast-alarms", "holdfast-aws-notices", "holdfast-workflow-ended-badly"}
     heed_failure = assembly.function("holdfast-heed-failure", region=HOME)
     callers = [
         permission

@@ -29,6 +29,7 @@ BLOCK_BYTES = 1024
 
 @pytest.mark.parametrize("name", CRASHED)
 def test_a_journal_that_needs_replay_is_worth_a_note(name: str) -> None:
+    """F77: as after a crash, and it says so."""
     file_system = verified(Image(name))
     assert file_system.needs_replay
     assert "ext4.journal.replayed" in notes(file_system)

@@ -153,3 +153,27 @@ def test_a_throttled_call_is_counted_once_and_leaves_its_permit(ledger: Ledger) 
         ledger.permits.throttled(AURORA, "one")
     pool = ledger.permits.get(AURORA)
     assert (list(pool.holders), pool.pace.throttled, pool.limit) == (["two"], 1, 5)
+
+
+def test_whose_place_a_refusal_took_away_gives_it_back_instead_of_asking_aws(ledger: Ledger) -> None:
+    """F10: of the orders that wait in the queue when AWS says how many it lets in, each would be refused, too."""
+    ledger.permits.take(AURORA, "first", NOON)
+    for number in range(4):
+        ledger.permits.take(AURORA, f"later-{number}", NOON + timedelta(seconds=60 + number))
+    assert ledger.permits.refused(AURORA, "later-0", NOON + timedelta(seconds=60)).limit == 1
+    assert ledger.permits.take(AURORA, "first", NOON + timedelta(seconds=61))
+    assert not ledger.permits.take(AURORA, "later-1", NOON + timedelta(seconds=61))
+    assert sorted(ledger.permits.get(AURORA).holders) == ["first", "later-2", "later-3"]
+
+
+def test_what_a_pool_learnt_is_remembered(ledger: Ledger) -> None:
+    for number in range(5):
+        ledger.permits.take(AURORA, f"copy-{number}", NOON)
+    ledger.permits.give_back(AURORA, ["copy-0"], NOON + timedelta(minutes=1), succeeded=True)
+    pool = ledger.permits.get(AURORA)
+    assert (pool.limit, pool.room.proven, pool.room.raises_by, pool.room.raised_at) == (
+        6,
+        5,
+        2,
+        NOON + timedelta(minutes=1),
+    )

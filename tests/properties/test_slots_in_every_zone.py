@@ -68,6 +68,7 @@ def test_the_zones_and_their_changes_are_known() -> None:
 
 @pytest.mark.parametrize(("policy", "step"), [(QUARTERLY, 15 * MINUTE), (HOURLY, HOUR), (DAILY, DAY)])
 def test_the_slots_of_two_years_are_as_many_and_as_far_apart_as_the_policy_says(policy, step) -> None:
+    """F22, F23."""
     slots = slots_between(policy, VOLUME, after=FIRST, until=LAST)
     assert len(slots) == (LAST - FIRST) / step
     assert {later.at - earlier.at for earlier, later in pairwise(slots)} == {step}

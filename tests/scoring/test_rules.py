@@ -133,6 +133,7 @@ def test_a_resource_that_always_varies_has_wide_bounds() -> None:
 
 
 def test_one_outlier_in_the_history_hides_nothing() -> None:
+    """F84."""
     history = [*HISTORY[:13], a_run(ago(days=14), changed_bytes=5000 * GIB)]
     assert judge(a_run(changed_bytes=30 * GIB), history).word is Word.UNUSUAL
 

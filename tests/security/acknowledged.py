@@ -1,4 +1,4 @@
-"""What the packs of cdk-nag find although it is meant so: the exact findings, why, and a proof for each resource.
+"""What cdk-nag, checkov and cfn-lint find although it is meant so: exact findings, why, and a proof for each resource.
 
 An acknowledgement covers a finding only while its proof holds for that very resource. One that covers none is
 superfluous, and a test says so.
@@ -6,12 +6,14 @@ superfluous, and a test says so.
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from infra import functions
 from tests.security import service_table
-from tests.security.deployed import Deployed, Resource
+from tests.security.deployed import ACCOUNT, Deployed, Resource
 from tests.security.evaluator import Statement, listed
 from tests.security.findings import Finding
 
@@ -221,6 +223,47 @@ def _is_of_one_machine(_: Deployed, finding: Finding) -> bool:
     return bool(about) and all(":execution:holdfast-recover:*" in str(statement["Resource"]) for statement in about)
 
 
+def _is_told_names_only(deployed: Deployed, finding: Finding) -> bool:
+    """Every variable holds the account, the zone, how much to log, or what something deployed is called."""
+    called = {ACCOUNT, f"{finding.resource.region}a", "INFO"}
+    for it in deployed.resources():
+        called |= {it.id, f"{it.id}.GroupId", f"arn:aws:sns:{it.region}:{ACCOUNT}:{it.name}"}
+        called |= {text for key, text in it.properties.items() if key.endswith("Name")}
+    return called.issuperset(finding.resource.properties["Environment"]["Variables"].values())
+
+
+def _is_encrypted_by_sqs(_: Deployed, finding: Finding) -> bool:
+    return finding.resource.properties["SqsManagedSseEnabled"] is True
+
+
+def _is_open_through_stores_of_this_account(_: Deployed, finding: Finding) -> bool:
+    """Whoever is not named uses the key only for this account, and only through its stores in this Region."""
+    region = finding.resource.region
+    stores = {f"{service}.{region}.amazonaws.com" for service in ("dynamodb", "ec2", "rds", "sns")}
+    to_everybody = [
+        statement["Condition"]["StringEquals"]
+        for statement in finding.resource.properties["KeyPolicy"]["Statement"]
+        if statement["Effect"] == "Allow" and statement["Principal"] in ("*", {"AWS": "*"})
+    ]
+    return bool(to_everybody) and all(
+        only["kms:CallerAccount"] == ACCOUNT and set(listed(only["kms:ViaService"])) <= stores for only in to_everybody
+    )
+
+
+def _is_of_a_role_beside_its_policy(deployed: Deployed, finding: Finding) -> bool:
+    stack = finding.resource.stack
+    names = deployed.templates[stack]["Resources"][finding.resource.id]["DependsOn"]
+    role = names[int(finding.detail.removeprefix("DependsOn/"))]
+    policies = {it.id for it in _in(deployed, "AWS::IAM::Policy", stack=stack) if role in it.properties["Roles"]}
+    return deployed.resource(stack, role).type == "AWS::IAM::Role" and bool(policies & set(names))
+
+
+def _is_an_expression_of_jsonata(_: Deployed, finding: Finding) -> bool:
+    workflow = json.loads(finding.resource.properties["DefinitionString"])
+    state = workflow["States"][finding.detail.split("/")[-2]]
+    return workflow["QueryLanguage"] == "JSONata" and re.fullmatch("{%.+%}", state["TimeoutSeconds"]) is not None
+
+
 def _in(deployed: Deployed, *types: str, stack: str | None = None) -> Iterator[Resource]:
     return (it for it in deployed.resources(*types) if stack in (None, it.stack))
 
@@ -257,19 +300,38 @@ ACKNOWLEDGED: tuple[Acknowledgement, ...] = (
         proof=_has_a_queue_with_dead_letters,
     ),
     Acknowledgement(
-        rules=(*_by_compliance("LambdaDLQ", "HIPAA.Security", "NIST.800.53.R5"), "Serverless-LambdaDLQ"),
+        rules=(
+            *_by_compliance("LambdaDLQ", "HIPAA.Security", "NIST.800.53.R5"),
+            "Serverless-LambdaDLQ",
+            "CKV_AWS_116",
+        ),
         reason="a destination keeps the error beside the event, which a dead-letter queue of a function does not",
         proof=_keeps_what_it_could_not_handle,
     ),
     Acknowledgement(
-        rules=_by_compliance("LambdaConcurrency", "HIPAA.Security", "NIST.800.53.R5"),
+        rules=(*_by_compliance("LambdaConcurrency", "HIPAA.Security", "NIST.800.53.R5"), "CKV_AWS_115"),
         reason="reserved concurrency is taken from the user's other functions, used or not",
         proof=_is_called_by_nobody_outside,
     ),
     Acknowledgement(
-        rules=_by_compliance("LambdaInsideVPC"),
+        rules=(*_by_compliance("LambdaInsideVPC"), "CKV_AWS_117"),
         reason="a function that talks to AWS only needs no network, and one would cost endpoints in every Region",
         proof=_talks_to_aws_only,
+    ),
+    Acknowledgement(
+        rules=("CKV_AWS_173",),
+        reason="the variables hold names, which the template says too; a disabled key must not stop who tells of it",
+        proof=_is_told_names_only,
+    ),
+    Acknowledgement(
+        rules=("CKV_AWS_27",),
+        reason="queues are encrypted under the key of SQS: a disabled key must not lose the letter that says so",
+        proof=_is_encrypted_by_sqs,
+    ),
+    Acknowledgement(
+        rules=("CKV_AWS_33",),
+        reason="as in AWS's own keys, whoever of this account may use a store may use the key through it, nobody else",
+        proof=_is_open_through_stores_of_this_account,
     ),
     Acknowledgement(
         rules=_by_compliance("IAMNoInlinePolicy"),
@@ -287,8 +349,8 @@ ACKNOWLEDGED: tuple[Acknowledgement, ...] = (
         proof=_is_used_by_nothing,
     ),
     Acknowledgement(
-        rules=IAM5,
-        details=("Resource::*",),
+        rules=(*IAM5, "CKV_AWS_111"),
+        details=("Resource::*", ""),
         reason="these actions have no kind of resource, or are asked for before there is one",
         proof=_has_no_kind_of_resource,
     ),
@@ -394,5 +456,17 @@ ACKNOWLEDGED: tuple[Acknowledgement, ...] = (
         details=_on("states", f"{HERE}:execution:MACHINE:*"),
         reason="the executions of one workflow, which have the names that they are started with",
         proof=_is_of_one_machine,
+    ),
+    Acknowledgement(
+        rules=("W3005",),
+        details=("DependsOn/1", "DependsOn/3"),
+        reason="the CDK says DependsOn for a role and its policy together; the half about the role is superfluous",
+        proof=_is_of_a_role_beside_its_policy,
+    ),
+    Acknowledgement(
+        rules=("E3601",),
+        details=("Properties/DefinitionString/States/Ask for approval/TimeoutSeconds",),
+        reason="in JSONata the States Language takes an expression here, of which cfn-lint knows nothing",
+        proof=_is_an_expression_of_jsonata,
     ),
 )

@@ -77,6 +77,7 @@ def names_of(verb: str) -> tuple[str, ...]:
 
 
 def test_what_a_verb_declares_is_issued_by_it_or_says_why_not(issued: frozenset[Issued]) -> None:
+    """F90, invariant 21."""
     spoken = {(one.action, function) for one in issued for module, function in one.through if module.startswith("aws.")}
     unused = {
         f"{module}: {verb} declares {action}"
@@ -100,6 +101,7 @@ def test_what_is_issued_through_a_module_is_declared_by_some_verb(issued: frozen
 
 @pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.verb)
 def test_what_a_role_is_given_is_for_a_verb_that_its_handler_speaks(spec: Spec) -> None:
+    """F90, invariant 21."""
     spoken = words_of(f"functions.handlers.{spec.verb}")
     for permission in spec.permissions:
         verbs = {verb for _, verb, one in declared() if one == permission}

@@ -35,6 +35,7 @@ def test_it_may(deployed: Deployed, who: str, what: Act) -> None:
 
 @pytest.mark.parametrize(("who", "what"), sentences(MAY_NOT, "may not"))
 def test_it_may_not(deployed: Deployed, who: str, what: Act) -> None:
+    """F74, F80, F90, F91."""
     for role in roles_of(deployed, who):
         decision = what.decided(role)
         assert not decision.allowed, f"{role} may {what.says}: {decision}"
@@ -42,6 +43,7 @@ def test_it_may_not(deployed: Deployed, who: str, what: Act) -> None:
 
 @pytest.mark.parametrize("what", [pytest.param(what, id=f"nobody may {what.says}") for what in NOBODY_MAY])
 def test_nobody_may(deployed: Deployed, what: Act) -> None:
+    """F12, F82, F90: what shares is among it, so that no quota of sharing is ever met."""
     able = {str(role): what.decided(role) for role in deployed.roles if what.decided(role).allowed}
     assert not able, f"to {what.says}"
 

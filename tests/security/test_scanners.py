@@ -1,4 +1,4 @@
-"""The templates under the six packs of cdk-nag, and under cfn-lint: nothing is found that is not meant so."""
+"""The templates under the six packs of cdk-nag, checkov and cfn-lint: nothing is found that is not meant so."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
-from tests.security import findings
+from tests.security import cfn_lint, checkov, findings
 from tests.security.acknowledged import ACKNOWLEDGED, Acknowledgement
 from tests.security.deployed import Deployed
 from tests.security.findings import Finding
@@ -16,7 +16,7 @@ MOST = 35
 
 @pytest.fixture(scope="module")
 def found(deployed: Deployed) -> tuple[Finding, ...]:
-    return findings.read(deployed)
+    return (*findings.read(deployed), *checkov.read(deployed), *cfn_lint.read(deployed))
 
 
 @pytest.fixture(scope="module")

@@ -53,6 +53,7 @@ def _sources(statement: Statement, account: str) -> dict[str, str]:
 
 
 def test_a_service_does_it_for_this_account_and_for_no_other(deployed: Deployed) -> None:
+    """F89."""
     told = list(to_services(deployed))
     assert len(told) > 60
     for where, statement in told:
@@ -63,6 +64,7 @@ def test_a_service_does_it_for_this_account_and_for_no_other(deployed: Deployed)
 
 
 def test_a_service_that_does_not_say_for_whom_it_works_is_refused(deployed: Deployed) -> None:
+    """F89."""
     for where, statement in to_services(deployed):
         services = set(listed(statement["Principal"]["Service"]))
         if statement["Effect"] == "Allow" and not services <= TELLS_ITS_ACCOUNT_SOMETIMES:

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import datetime
 
 from tests.simulation import faults
-from tests.simulation.choices import Deviation
+from tests.simulation.choices import Deviation, Site
 from tests.simulation.history import History, live
 from tests.simulation.scenarios import Scenario
 from tests.simulation.wire import READS
+
+Among = Callable[[Sequence[Site]], Iterable[tuple[Site, str]]]
+"""Which faults of which sites are explored, given all of them in the order in which they were reached."""
+
+NUMBERS = "cloudwatch.put_metric_data"
+"""Nothing in the product reads what it writes there."""
 
 Chosen = Callable[[str, str], bool]
 """Whether a fault at a site, given by what happens there and the fault's name, is explored."""
@@ -25,8 +32,67 @@ def distinct(what: str, fault: str) -> bool:
     return not (fault == faults.CRASH_BEFORE and what.partition(".")[2].startswith(READS))
 
 
+def all_of(sites: Sequence[Site]) -> Iterator[tuple[Site, str]]:
+    """Every fault at every site."""
+    for site in sites:
+        for fault in site.faults:
+            yield site, fault
+
+
+def differing(sites: Sequence[Site]) -> Iterator[tuple[Site, str]]:
+    """Every fault at every site, but for those that lead where another one leads.
+
+    Left out are, beside those of `distinct`: an index that lags behind nothing; a listing of nothing that breaks off,
+    which is refused; an end before a request, where the same run has ended after an earlier one and only read since; a
+    request that is slow before it begins, where the one just before it was slow in the end. And two by choice, which
+    may lead elsewhere: a request that is slow while nobody else has anything to do, which is late by a minute; and of
+    the reads of one sort that a run makes between two of its effects, the refusal of all but the first.
+    """
+    read: dict[tuple[str, datetime], set[tuple[str, str]]] = {}
+    had_effect: set[tuple[str, datetime]] = set()
+    before: tuple[int, tuple[str, datetime], bool] | None = None
+    for site in sites:
+        request = site.request
+        if request is None:
+            for fault in site.faults:
+                yield site, fault
+            continue
+        run, sort = (request.function, request.began_at), (site.what, request.region)
+        follows_effect = before == (site.number - 1, run, False)
+        is_first = sort not in read.setdefault(run, set())
+        for fault in site.faults:
+            if (
+                fault in request.void
+                or not distinct(site.what, fault)
+                or (fault == faults.CRASH_BEFORE and run in had_effect)
+                or (fault == faults.OVERTAKEN_BEFORE and follows_effect)
+                or (fault == faults.THROTTLED and request.is_read and not is_first)
+            ):
+                continue
+            yield site, fault
+        if request.is_read:
+            read[run].add(sort)
+        else:
+            read[run].clear()
+            had_effect.add(run)
+        before = site.number, run, request.is_read
+
+
+def of_effects(sites: Sequence[Site]) -> Iterator[tuple[Site, str]]:
+    """Those of `differing` at what changes something, and at ticks, messages and states."""
+    for site, fault in differing(sites):
+        if site.what != NUMBERS and (site.request is None or not site.request.is_read):
+            yield site, fault
+
+
 def explore(
-    scenario: Scenario, *, most: int, seed: int = 0, chosen: Chosen = everything, after: Sequence[Deviation] = ()
+    scenario: Scenario,
+    *,
+    most: int,
+    seed: int = 0,
+    chosen: Chosen = everything,
+    among: Among = all_of,
+    after: Sequence[Deviation] = (),
 ) -> Iterator[History]:
     """Every history of the scenario with up to so many deviations, each once: first the one without any.
 
@@ -37,13 +103,16 @@ def explore(
     yield history
     if len(after) == most or history.invariant is not None:
         return
-    reached = after[-1].site + 1 if after else 0
-    for site in history.offered:
-        if site.number >= reached:
-            for fault in site.faults:
-                if chosen(site.what, fault):
-                    following = (*after, Deviation(site.number, fault))
-                    yield from explore(scenario, most=most, seed=seed, chosen=chosen, after=following)
+    for following in deviations(history, chosen=chosen, among=among):
+        yield from explore(scenario, most=most, seed=seed, chosen=chosen, among=among, after=(*after, following))
+
+
+def deviations(history: History, *, chosen: Chosen = everything, among: Among = all_of) -> Iterator[Deviation]:
+    """What may go wrong beside what went wrong in this history, later than all of that."""
+    last = history.deviations[-1].site if history.deviations else -1
+    for site, fault in among(history.offered):
+        if site.number > last and chosen(site.what, fault):
+            yield Deviation(site.number, fault)
 
 
 def shrunk(scenario: Scenario, history: History, *, most_tries: int = 200) -> History:

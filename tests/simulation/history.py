@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 from tests.builders import AWAY, HOME
@@ -12,9 +12,11 @@ from tests.simulation import faults
 from tests.simulation.choices import Choices, Deviation, Site, swarm_rates
 from tests.simulation.oracles import Oracles
 from tests.simulation.scenarios import Scenario
+from tests.simulation.short_way import short_way
 from tests.simulation.world import Violated, World, running
 
-STEP = timedelta(minutes=30)
+STEP = timedelta(minutes=15)
+SETTLES_WITHIN = timedelta(minutes=45)
 COMES_TO_REST_WITHIN = timedelta(hours=4)
 UNTIL_DEADLINES = timedelta(hours=30)
 REAPED_WITHIN = timedelta(hours=14)
@@ -36,6 +38,10 @@ class History:
     said: str = ""
     lines: tuple[str, ...] = ()
     offered: tuple[Site, ...] = ()
+    first_at: Mapping[tuple[str, str], Site] = field(default_factory=dict[tuple[str, str], Site])
+    """By function and what it did, the first site where something could have gone wrong."""
+    met: tuple[tuple[str, str, str], ...] = ()
+    """Of each deviation, the function, what it did and the fault."""
 
     @property
     def command(self) -> str:
@@ -76,7 +82,7 @@ def live(
     )
     oracles = Oracles(world, strict=scenario.strict)
     violated: Violated | None = None
-    with running(world):
+    with running(world), short_way():
         scenario.build(world)
         world.watchers.append(oracles)
         try:
@@ -102,6 +108,8 @@ def live(
         said=violated.said if violated else "",
         lines=tuple(world.lines or ()),
         offered=tuple(choices.offered or ()),
+        first_at=choices.first_at,
+        met=tuple(choices.met),
     )
 
 
@@ -111,19 +119,21 @@ def swarm(scenario: Scenario, seed: int, *, keeps_trace: bool = False) -> Histor
 
 
 def come_to_rest(world: World) -> None:
-    """Nothing goes wrong any more, and everything that was begun has come to its end."""
+    """Nothing goes wrong any more, and everything that was begun has come to its end.
+
+    What still waits after a while waits for hours to pass, and the clock may tick less often for it."""
     world.be_quiet()
-    until = world.now + COMES_TO_REST_WITHIN
-    while _is_busy(world) and world.now < until:
-        world.run_until(world.now + STEP)
-    if _is_busy(world):
-        world.pace = 12
-        until = world.now + UNTIL_DEADLINES
+    for pace, within in ((1, SETTLES_WITHIN), (4, COMES_TO_REST_WITHIN), (12, UNTIL_DEADLINES)):
+        until = world.now + within
         while _is_busy(world) and world.now < until:
-            world.run_until(world.now + 4 * STEP)
+            world.pace = pace
+            world.run_until(world.now + STEP * pace)
     if _are_rehearsals_left(world):
         world.run_until(world.now + REAPED_WITHIN)
     end_the_day(world)
+    if _is_busy(world):  # what the marker found lost is owed again
+        world.pace = 1
+        world.run_until(world.now + SETTLES_WITHIN)
 
 
 def end_the_day(world: World) -> None:

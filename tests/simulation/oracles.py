@@ -150,7 +150,8 @@ class Oracles(Watcher):
 
     def _must_leave_something(self, going: AnySnapshot, region: str, pk: str) -> None:
         left = list(self._whole_points(pk, without=(region, going.id)))
-        self._must(4, bool(left), f"deleting {going.id} leaves {pk} without a completed point")
+        had_any = any(True for _ in self._whole_points(pk, without=("", "")))
+        self._must(4, bool(left) or not had_any, f"deleting {going.id} leaves {pk} without a completed point")
         verified = self._verified(pk)
         if going.tags["holdfast:slot"] in verified:
             stays = any(item["slot_key"]["S"] in verified for item in left)
@@ -173,6 +174,19 @@ class Oracles(Watcher):
             self._moved(written)
         elif sk.startswith("rehearsal#"):
             self._rehearsed(written)
+        elif sk.startswith("surplus#") and written.before is None:
+            self._superfluous(written)
+
+    def _superfluous(self, written: Written) -> None:
+        pk, region, id = written.key[0], _text(written.after, "region"), _text(written.after, "snapshot_id")
+        snapshot = self._snapshot(region, id)
+        if snapshot is None or snapshot not in self._live(region, snapshot.tags["holdfast:slot"]):
+            return
+        slot_at, source = snapshot.tags["holdfast:slot-at"], snapshot.tags.get("holdfast:source-snapshot")
+        row = f"copy#{slot_at}#{region}#{source}" if source else f"point#{slot_at}"
+        status = _text(self._world.table.items.get((pk, row)), "status")
+        is_young = status in ("OWED", "INTENT", "CREATED")
+        self._must(4, not is_young, f"{id} is superfluous beside {row} of {pk}, which is {status}")
 
     def _moved(self, written: Written) -> None:
         before = _text(written.before, "status") if written.before else None
@@ -208,6 +222,11 @@ class Oracles(Watcher):
         since = self._policies.get(_text(written.after, "policy"))
         is_settled = since is None or invocation.clock_read - since >= UNCHANGED_FOR
         self._must(7, is_settled, f"{name} expires, and its policy changed at {since}")
+        self._must(4, any(True for _ in self._whole_points(pk, without=("", ""))), f"{name} expires and nothing stays")
+        policy = world.settings.policies.get(_text(written.after, "policy"))
+        if policy is not None and policy.lock is not None and pk.startswith(("volume/", "instance/")):
+            until = _instant(_text(written.after, "completed_at")) + timedelta(days=policy.lock.days)
+            self._must(5, invocation.clock_read >= until, f"{name} expires, and its policy locks it until {until}")
         for region in (one["S"] for one in written.after.get("copy_to", {"L": []})["L"]):
             for part in _parts(written.after):
                 self._must(
@@ -243,6 +262,8 @@ class Oracles(Watcher):
             self._must(16, bool(made), f"the rehearsal {body['id']} is fit and restored no volume of {id}")
             if snapshot is not None:
                 self._must(16, _is_complete(snapshot, self._world.now), f"{id} is fit and not complete")
+                is_same = isinstance(snapshot, EbsSnapshot) and any(one.blocks == snapshot.blocks for one in made)
+                self._must(16, is_same, f"{id} is fit and was restored as something else")
 
     @property
     def restored(self) -> Iterator[Volume]:
@@ -274,9 +295,12 @@ class Oracles(Watcher):
             if world.now < _instant(_text(item, "deadline")):  # a clock that was ahead has planned it
                 return
             self._must(29, is_told, f"{name} is still {status} and nobody was told")
+            self._must(23, status == "CREATED", f"{name} is still {status}, and nothing was wrong for hours")
             return
         if status in ("FAILED", "GONE"):
             self._must(23, is_told, f"{name} ended as {status} and nobody was told")
+            tried = int(item["attempt"]["N"])
+            self._must(23, "completed_at" in item or tried >= 3, f"{name} ended as {status} after {tried} attempts")
             return
         region = pk.split("/")[1]
         ids = _parts(item)
@@ -298,6 +322,10 @@ class Oracles(Watcher):
                 for id in ids:
                     row = world.table.items.get((pk, f"copy#{sk.removeprefix('point#')}#{there}#{id}"))
                     self._must(26, row is not None, f"{name} has no row for the copy of {id} in {there}")
+        if status == "EXPIRED" and self._held_since(pk, _text(item, "slot_at")) is None:
+            for where in world.settings.regions:
+                left = [one.id for one in self._live(where, _text(item, "slot_key")) if not self._is_fastened(one)]
+                self._must(27, not left, f"{name} is EXPIRED, and nothing keeps {left} in {where}")
         if status == "DELETED":
             for where in world.settings.regions:
                 left = [one.id for one in self._live(where, _text(item, "slot_key"))]
@@ -319,24 +347,22 @@ class Oracles(Watcher):
             self._must(25, live == [_text(item, "snapshot_id")], f"{name} has {live} at AWS")
             return
         self._must(26, self._is_told(pk, point), f"{name} is {status} and nobody was told")
+        tried = int(item["attempt"]["N"])
+        is_over = status == "CREATED" or tried >= 3
+        self._must(26, is_over, f"{name} is still {status} after {tried} attempts, and nothing was wrong for hours")
 
     def _everything_is_recorded(self) -> None:
         world = self._world
         known: set[str] = set()
-        claimed: set[str] = set()
-        """Slots whose claim was made by a clock that was ahead: it is looked into once that time has come."""
-        for (pk, sk), item in world.table.items.items():
+        for (_, sk), item in world.table.items.items():
             if sk.startswith("point#"):
                 known.update(_parts(item))
             elif sk.startswith(("copy#", "surplus#")) and "snapshot_id" in item:
                 known.add(_text(item, "snapshot_id"))
-            is_work = pk != "permits" and sk.startswith(("point#", "copy#"))
-            if is_work and _text(item, "status") == "INTENT" and _instant(_text(item, "claimed_at")) > world.now:
-                claimed.add(_text(item, "slot_key"))
         for region in world.settings.regions:
             for snapshot in self._ours(region):
-                # What AWS failed holds nothing; that it stays when every attempt failed is told by the run's errors.
-                is_fine = snapshot.id in known or bool(snapshot.failure) or snapshot.tags["holdfast:slot"] in claimed
+                # What AWS failed holds nothing, and is on a list once the resource has a point that is whole.
+                is_fine = snapshot.id in known or bool(snapshot.failure)
                 self._must(24, is_fine, f"{snapshot.id} in {region} is on no row of the ledger")
 
     def _nothing_of_rehearsals_is_left(self) -> None:
@@ -412,6 +438,12 @@ class Oracles(Watcher):
             return ebs
         databases = self._world.rds[region].snapshots
         return databases.get((False, id)) or databases.get((True, id))
+
+    def _is_fastened(self, snapshot: AnySnapshot) -> bool:
+        """Whether AWS itself refuses to delete it."""
+        if not isinstance(snapshot, EbsSnapshot):
+            return False
+        return snapshot.is_in_use or (snapshot.locked_until is not None and self._world.now < snapshot.locked_until)
 
     def _why_going(self, snapshot: AnySnapshot, stages: tuple[str, ...]) -> str:
         """By which row of the ledger the snapshot may go: that of its point, or that of a surplus; empty by none."""

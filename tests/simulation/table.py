@@ -132,6 +132,8 @@ class LedgerTable:
         else:
             sort = INDEXES[IndexName][1]
             listed = self._indexed(IndexName, wanted.partition, is_behind=is_behind)
+            if not listed:
+                return {"Items": [], "Count": 0, "ScannedCount": 0}
             found = [item for item in listed if wanted.lets_through(item[sort]["S"])]
         if not ScanIndexForward:
             found = found[::-1]
@@ -146,6 +148,12 @@ class LedgerTable:
             names = {"pk", "sk", *(INDEXES[IndexName] if IndexName else ())}
             answer["LastEvaluatedKey"] = {name: last[name] for name in sorted(names)}
         return answer
+
+    def would_differ_behind(self, query: Mapping[str, Any]) -> bool:
+        """Whether this query of an index would be answered differently by one that lags."""
+        wanted = key_condition(query["KeyConditionExpression"], query["ExpressionAttributeValues"])
+        now, behind = (self._indexed(query["IndexName"], wanted.partition, is_behind=lags) for lags in (False, True))
+        return now != behind
 
     def _indexed(self, index: str, partition: str, *, is_behind: bool) -> list[Item]:
         keys = self._index[index].get(partition, [])

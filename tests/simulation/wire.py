@@ -10,21 +10,21 @@ repeat requests as botocore's do, as often as the product's own configuration sa
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from botocore.exceptions import ClientError, EndpointConnectionError, ReadTimeoutError
 
 from functions.aws.clients import ONCE, RETRYING
 from functions.aws.faults import code_of
 from tests.simulation import faults
+from tests.simulation.choices import Request
 from tests.simulation.clock import REQUEST_TAKES
 from tests.simulation.expressions import NotUnderstood
 from tests.simulation.table import refusal
 
 if TYPE_CHECKING:
-    from tests.simulation.world import World
+    from tests.simulation.world import Invocation, World
 
 THROTTLED_AS: Mapping[str, tuple[str, int]] = {
     "ec2": ("RequestLimitExceeded", 503),
@@ -49,8 +49,7 @@ class Killed(BaseException):
     """The function's process ended between two lines; nobody had a chance to tidy up."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Call:
+class Call(NamedTuple):
     """One logical call of a client, which may be several requests."""
 
     site: int
@@ -164,18 +163,15 @@ class DynamoDbClient:
         self._world = world
         self._region = region
         self._attempts = attempts
+        self._effects = {name: (name, getattr(world.table, name)) for name in self.OPERATIONS.values()}
+        self._of_index = ("query_index", _lagging(world.table.query))
 
     def _make_api_call(self, operation: str, parameters: dict[str, Any]) -> Any:
-        name = self.OPERATIONS.get(operation)
-        if name is None:
+        if operation not in self.OPERATIONS:
             raise NotUnderstood(f"dynamodb.{operation}")
         if parameters.get("TableName") != self._world.table.name:
             raise NotUnderstood(f"table {parameters.get('TableName')!r}")
-        effect = getattr(self._world.table, name)
-        if "IndexName" in parameters:
-            return self._world.wire.carry(
-                "dynamodb", self._region, "query_index", parameters, _lagging(effect), self._attempts
-            )
+        name, effect = self._of_index if "IndexName" in parameters else self._effects[self.OPERATIONS[operation]]
         return self._world.wire.carry("dynamodb", self._region, name, parameters, effect, self._attempts)
 
 
@@ -191,7 +187,7 @@ class Wire:
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self._options: dict[tuple[str, bool], tuple[str, ...]] = {}
+        self._options: dict[tuple[str, str, bool], tuple[str, tuple[str, ...]]] = {}
         self.calls = 0
 
     def carry(
@@ -208,8 +204,11 @@ class Wire:
         self.calls += 1
         world.clock.now += REQUEST_TAKES
         invocation = world.invocation
-        site = world.choices.sites
-        fault = world.choices.at(f"{service}.{operation}", self._faults_of(operation, attempts > 1))
+        choices = world.choices
+        site = choices.sites
+        what, possible = self._possible(service, operation, attempts > 1)
+        request = None if choices.offered is None else self._seen(invocation, region, operation, parameters)
+        fault = choices.at(what, possible, invocation.function, request)
         call = Call(
             site=site,
             at=world.clock.now,
@@ -236,6 +235,8 @@ class Wire:
             world.tell(call, type(lost).__name__)
             raise
         world.tell(call, fault or "")
+        if request is not None:
+            self._look_back(request, answer, invocation)
         if fault == faults.CRASH_AFTER:
             raise Killed
         if fault == faults.OVERTAKEN_AFTER:
@@ -290,20 +291,48 @@ class Wire:
         code, status = THROTTLED_AS[call.service]
         return refusal(code, "Rate exceeded", call.operation, status)
 
-    def _faults_of(self, operation: str, repeats: bool) -> tuple[str, ...]:
-        known = self._options.get((operation, repeats))
+    def _possible(self, service: str, operation: str, repeats: bool) -> tuple[str, tuple[str, ...]]:
+        """What a site is called, and which faults are possible there."""
+        known = self._options.get((service, operation, repeats))
         if known is None:
             is_read = operation.startswith(READS)
-            known = (
+            possible = (
                 faults.OF_EVERY_REQUEST
                 + (() if is_read else faults.OF_TIMING)
                 + (faults.OF_REPEATING if repeats and not is_read else ())
                 + faults.OF_OPERATION.get(operation, ())
             )
             if is_read:  # a read has no effect: its lost reply is as good as a refusal, and so is an end after it
-                known = tuple(one for one in known if one not in (faults.REPLY_LOST, faults.CRASH_AFTER))
-            self._options[operation, repeats] = known
+                possible = tuple(one for one in possible if one not in (faults.REPLY_LOST, faults.CRASH_AFTER))
+            known = self._options[service, operation, repeats] = (f"{service}.{operation}", possible)
         return known
+
+    def _seen(self, invocation: Invocation, region: str, operation: str, parameters: Mapping[str, Any]) -> Request:
+        """What those who explore want to know of a request before it is made."""
+        request = Request(
+            function=invocation.function,
+            began_at=invocation.started_at,
+            region=region,
+            is_read=operation.startswith(READS),
+        )
+        if self._is_alone(invocation):
+            request.void.add(faults.OVERTAKEN_BEFORE)
+        if operation == "query_index" and not self._world.table.would_differ_behind(parameters):
+            request.void.add(faults.INDEX_BEHIND)
+        return request
+
+    def _look_back(self, request: Request, answer: Mapping[str, Any], invocation: Invocation) -> None:
+        """What they want to know of it afterwards."""
+        if self._is_alone(invocation):
+            request.void.add(faults.OVERTAKEN_AFTER)
+        if request.is_read and not any(answer.values()):  # half of nothing, and then a refusal, is a refusal
+            request.void.add(faults.TRUNCATED)
+
+    def _is_alone(self, invocation: Invocation) -> bool:
+        """Whether nothing else would happen while a request is slow, nor the function's time be over."""
+        until = self._world.clock.now + timedelta(seconds=1.5 * SLOW_SECONDS)
+        due = self._world._due
+        return until < invocation.deadline and (not due or due[0][0] > until)
 
 
 def _attempts(config: Any) -> int:

@@ -113,6 +113,7 @@ def test_a_choice_has_an_answer_for_everything_else(name: str, title: str, state
 
 @pytest.mark.parametrize(("name", "title", "state"), of_type("Task"))
 def test_a_task_waits_longer_than_its_function_may_run(name: str, title: str, state: Mapping[str, Any]) -> None:
+    """F18."""
     if "waitForTaskToken" in state["Resource"]:
         assert state["TimeoutSeconds"] == "{% $recovery.request.approval_seconds %}"
     elif is_lambda(state):
@@ -214,7 +215,7 @@ def round_events(state: Mapping[str, Any]) -> int:
 
 @pytest.mark.parametrize(("name", "most_looks"), [("recover", 300), ("swap_names", 130)])
 def test_the_longest_history_of_a_workflow_that_waits_stays_below_the_limit(name: str, most_looks: int) -> None:
-    """As many looks as its loops allow between two stops, each tried again as often as it may be, and every other state
+    """F17: as many looks as its loops allow between two stops, each tried again as often as it may be, and every other state
     once."""
     states = MACHINES[name]["States"]
     allowed = [int(looks) for looks in re.findall(r"\$polls (?:<|>=) (\d+)", json.dumps(states))]

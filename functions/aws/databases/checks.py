@@ -342,7 +342,7 @@ def _recent(value: object, within_minutes: int, compared: _Newest) -> tuple[bool
         return None, "the snapshot does not say for which instant its content stands"
     try:
         newest = instants.aware(value if value.tzinfo else value.replace(tzinfo=UTC))
-    except OverflowError:
+    except ValueError:
         return None, f"it returned {quoted(value)}, which is no time in UTC"
     zone = "" if value.tzinfo else " (it has no zone and was read as UTC)"
     if newest > compared.now:

@@ -422,6 +422,7 @@ def test_what_cannot_be_asked_is_undecided_with_the_reason(ask: Ask, restored: R
 def test_a_secret_without_a_password_is_undecided_and_not_shown(
     ask: Ask, restored: Restored, clients: Clients, secret: str
 ):
+    """F93."""
     clients.retrying("secretsmanager", REGION).put_secret_value(SecretId=restored.secret_arn, SecretString=secret)
     (assertion,) = ask(of=restored)
     assert assertion.held is None
