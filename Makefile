@@ -59,8 +59,8 @@ $(CHECKOV)/.ready: $(TOOLS)/bin/uv tests/security/checkov.requirements.txt
 
 # What the tests of tests/simulation show one by one, for thousands: at random, and every one with a single deviation.
 SIMULATION := $(VENV)/python -m tests.simulation
-histories: setup  ## 5,000 histories of a deployment in which things go wrong at random, and those with one or two faults
-	$(SIMULATION) --histories 5000 --every-call
+histories: setup  ## 2,000 histories of a deployment in which things go wrong at random, and those with one or two faults
+	$(SIMULATION) --histories 2000 --every-call
 	$(SIMULATION) --exhaustive 1
 	$(SIMULATION) --exhaustive 2 --one-in 50
 

@@ -89,6 +89,10 @@ class FakeAws:
         """The next such request raises `error` before any effect."""
         self._refusals[verb].append(error)
 
+    def writes_again(self, verb: str) -> None:
+        """What was still to be refused is not."""
+        self._refusals[verb].clear()
+
     def lose_next_reply(self, verb: str) -> None:
         """The next such request has its effect, and the caller gets OutcomeUnknown."""
         self._lost[verb] += 1

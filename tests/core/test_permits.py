@@ -14,12 +14,14 @@ from functions.core.permits import (
     MOST,
     POOLS,
     PROBE_AFTER,
+    PROBE_ANYWAY_AFTER,
     STARTS_AT,
     Operation,
     Pace,
     Pool,
     PoolName,
     hand_out,
+    probed,
     refused,
     returned,
     throttled,
@@ -304,3 +306,25 @@ def test_the_pace_never_stops_and_never_runs_away_in_one_step(steps: list[tuple[
         assert 0.05 <= pool.pace.per_second <= 2 * before
         assert all(timedelta(0) <= wait <= AHEAD for wait in waits)
         pool = replace(pool, holders={})
+
+
+def test_a_pool_that_only_stuck_work_holds_lets_one_more_try_after_a_while() -> None:
+    """F40: without a success nothing else would ever raise a limit that one refusal lowered."""
+    stuck = a_pool(1, 1, refused_at=NOON)
+    just_before = probed(stuck, NOON + PROBE_ANYWAY_AFTER - timedelta(seconds=1))
+    after = probed(stuck, NOON + PROBE_ANYWAY_AFTER)
+    assert (just_before.free, after.free, after.limit) == (0, 1, 2)
+    assert probed(replace(after, holders={**after.holders, "one more": NOON}), NOON + PROBE_ANYWAY_AFTER).free == 0
+
+
+@pytest.mark.parametrize("pool", [a_pool(2, 1, refused_at=NOON), a_pool(1, 1)], ids=["has room", "was never refused"])
+def test_a_pool_with_room_or_without_a_refusal_is_not_probed(pool: Pool) -> None:
+    assert probed(pool, NOON + 2 * PROBE_ANYWAY_AFTER) == pool
+
+
+def test_permits_that_a_clock_ahead_handed_out_keep_nobody_waiting() -> None:
+    """F21: the moments of its calls are no moments of ours."""
+    after, _ = hand_out(a_pool(10, 0), ["one"], NOON + timedelta(hours=36))
+    after = replace(after, room=replace(after.room, rests_seconds=30.0, returned=(NOON + timedelta(hours=36),)))
+    _, given = hand_out(after, ["another"], NOON)
+    assert given["another"] <= timedelta(seconds=30)

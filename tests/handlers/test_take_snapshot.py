@@ -352,3 +352,18 @@ def test_the_batch_of_the_example_is_carried_out(world: World) -> None:
     assert take_snapshot.handler(event, CONTEXT) == {"batchItemFailures": []}
     orders = [wire.load(SnapshotOrder, record["body"]) for record in event["Records"]]
     assert [line["decision"]["resource"] for line in world.decisions()] == [str(o.slot.resource) for o in orders]
+
+
+def test_while_aws_reads_and_does_not_write_nothing_fails_and_nobody_storms(world: World) -> None:
+    """F26: each slot is asked for once a tick at most, and taken once AWS writes again."""
+    slots = [world.owe() for _ in range(3)]
+    for _ in range(100):
+        world.aws.refuse_next("take", AwsBusy("no answer to writes", hint="It is asked again."))
+    world.minutes(10)
+    asked = world.requests("take")
+    assert {world.point(slot).status for slot in slots} == {Status.OWED}
+    assert len(slots) <= asked <= 11 * len(slots)
+    world.aws.writes_again("take")
+    world.minutes(30)
+    assert {world.point(slot).status for slot in slots} == {Status.COMPLETED}
+    assert world.requests("take") == asked + len(slots)

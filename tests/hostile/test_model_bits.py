@@ -63,6 +63,7 @@ def test_every_file_that_is_packed_with_scoring_has_a_reader_that_is_tested_here
 
 
 def test_no_flipped_bit_of_a_packaged_model_is_believed() -> None:
+    """F83, invariant 19."""
     believed = {name: unnoticed(read, (ROOM / name).read_bytes()) for name, read in READERS.items()}
     assert believed == dict.fromkeys(READERS, 0)
 

@@ -9,6 +9,7 @@ import tokenize
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from functools import cache
+from pathlib import Path
 
 import pytest
 
@@ -108,6 +109,7 @@ FAULTS: Mapping[str, str] = {
 """The classes by their numbers; those that are missing were never given out."""
 
 INVARIANTS = range(1, 31)
+THIS = Path("tests/house/test_faults.py")
 
 _FAULT = re.compile(r"\bF(\d\d)(?: to F(\d\d))?\b")
 _INVARIANTS = re.compile(r"[Ii]nvariants? (\d+(?:(?:, | and | to )\d+)*)")
@@ -119,7 +121,7 @@ def _named() -> Mapping[str, tuple[str, ...]]:
     named: dict[str, list[str]] = defaultdict(list)
     for path in python_files("tests/"):
         source = (ROOT / path).read_text(encoding="utf-8")
-        if "def test_" in source and path != path.with_name("test_faults.py"):
+        if "def test_" in source and path != THIS:
             for test, said in _said(source):
                 for what in _what(said):
                     named[what].append(f"{path.as_posix()}::{test}")

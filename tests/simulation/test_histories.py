@@ -22,7 +22,7 @@ from tests.simulation.wire import Wire
 ROOT = Path(__file__).parents[2]
 ALL = sorted(SCENARIOS)
 HISTORIES = {"fleet": 4, "lost-table": 6}
-"""How many random histories a scenario gets here, where it is not 12; `make histories` lives 5,000."""
+"""How many random histories a scenario gets here, where it is not 12; `make histories` lives 2,000."""
 
 
 @pytest.mark.parametrize("name", ALL)

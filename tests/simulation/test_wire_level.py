@@ -17,7 +17,7 @@ from tests.simulation.scenarios import SCENARIOS
 from tests.simulation.wire_level import bytes_on_the_wire, network, swarm_in_bytes
 
 SHORT = tuple(name for name in SCENARIOS if name not in ("fleet", "lost-table"))
-HISTORIES = 200
+HISTORIES = 120
 """How many the tests live; 2,000 are lived by the command."""
 
 

@@ -265,9 +265,9 @@ def _waits(seconds: float) -> None:
 
 
 def swarm_in_bytes(names: tuple[str, ...], histories: int, *, first_seed: int = 0) -> Iterator[History]:
-    """So many histories at random, of these scenarios in turn; in a fifth of them the ledger's calls are bytes too."""
+    """So many histories at random, of these scenarios in turn; in a tenth of them the ledger's calls are bytes too."""
     for seed, name in zip(range(first_seed, first_seed + histories), itertools.cycle(names), strict=False):
-        with bytes_on_the_wire(of_ledger=seed // len(names) % 5 == 0):
+        with bytes_on_the_wire(of_ledger=seed // len(names) % 10 == 0):
             lived = swarm(SCENARIOS[name], seed)
         yield lived
 
@@ -289,6 +289,8 @@ def main(arguments: list[str] | None = None) -> int:
         if lived.invariant is not None:
             broken += 1
             print(lived, flush=True)
+        if counted["histories"] % 100 == 0:
+            print(f"{counted['histories']:,} of {asked.histories:,} histories", flush=True)
     seconds = time.process_time() - begun
     print(
         f"{counted['histories']:,} histories in bytes in {seconds:,.0f} CPU-seconds: {counted['calls']:,} calls, "

@@ -215,8 +215,8 @@ def round_events(state: Mapping[str, Any]) -> int:
 
 @pytest.mark.parametrize(("name", "most_looks"), [("recover", 300), ("swap_names", 130)])
 def test_the_longest_history_of_a_workflow_that_waits_stays_below_the_limit(name: str, most_looks: int) -> None:
-    """F17: as many looks as its loops allow between two stops, each tried again as often as it may be, and every other state
-    once."""
+    """F17: as many looks as its loops allow between two stops, each tried again as often as it may be, and every other
+    state once."""
     states = MACHINES[name]["States"]
     allowed = [int(looks) for looks in re.findall(r"\$polls (?:<|>=) (\d+)", json.dumps(states))]
     assert max(allowed) == most_looks
