@@ -28,7 +28,7 @@ SPECS = tuple(spec for spec in vars(functions).values() if isinstance(spec, Spec
 NOT_CALLED = "not called:"
 """How the reason of a permission begins that AWS asks for without our calling it."""
 
-AFTERWARDS = "called after a refusal only"
+AFTERWARDS = ("called after a refusal only", "called after a loss only")
 """How the reason of one begins that is called when something went wrong; `functions.aws.absence` says when."""
 
 SPOKEN_AS: Mapping[str, tuple[str, ...]] = {
@@ -82,7 +82,7 @@ def test_what_a_verb_declares_is_issued_by_it_or_says_why_not(issued: frozenset[
     unused = {
         f"{module}: {verb} declares {action}"
         for module, verb, permission in declared()
-        if not permission.why.startswith((NOT_CALLED, AFTERWARDS)) and module not in IN_PROCESSES_OF_THEIR_OWN
+        if not permission.why.startswith((NOT_CALLED, *AFTERWARDS)) and module not in IN_PROCESSES_OF_THEIR_OWN
         for action in permission.actions
         if not any((action, name) in spoken for name in names_of(verb))
     }

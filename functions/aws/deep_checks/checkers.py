@@ -44,10 +44,13 @@ _KEYS = ("arn:{partition}:kms:{region}:{account}:key/*",)
 _OUR_KEY = {"ForAnyValue:StringEquals": {"kms:ResourceAliases": KEY_ALIAS}}
 _THROUGH_EC2 = {"StringLike": {"kms:ViaService": "ec2.{region}.amazonaws.com"}}
 
-_LOOK = Permission(
-    actions=("ec2:DescribeInstances", "ec2:DescribeVolumes"),
-    resources=("*",),
-    why="Describe calls of EC2 have no resource type",
+_SEE_MACHINES, _SEE_VOLUMES, _LOOK = (
+    Permission(actions=actions, resources=("*",), why="Describe calls of EC2 have no resource type")
+    for actions in (
+        ("ec2:DescribeInstances",),
+        ("ec2:DescribeVolumes",),
+        ("ec2:DescribeInstances", "ec2:DescribeVolumes"),
+    )
 )
 _TERMINATE = Permission(
     actions=("ec2:TerminateInstances",),
@@ -57,7 +60,7 @@ _TERMINATE = Permission(
 )
 PERMISSIONS: Mapping[str, tuple[Permission, ...]] = {
     "launch": (
-        _LOOK,
+        _SEE_MACHINES,
         Permission(
             actions=("ssm:GetParameters",),
             resources=("arn:{partition}:ssm:{region}::parameter" + IMAGE,),
@@ -97,13 +100,13 @@ PERMISSIONS: Mapping[str, tuple[Permission, ...]] = {
             actions=("ec2:CreateTags",),
             resources=(*_INSTANCES, *_VOLUMES, *_INTERFACES),
             conditions={"StringEquals": {"ec2:CreateAction": "RunInstances"}},
-            why="tags ride in the launching call; nothing that exists can be tagged",
+            why="not called: tags ride in the launching call; nothing that exists can be tagged",
         ),
         Permission(
             actions=("iam:PassRole",),
             resources=("arn:{partition}:iam::{account}:role/holdfast-deep-check-{region}",),
             conditions={"StringEquals": {"iam:PassedToService": "ec2.amazonaws.com"}},
-            why="the machine gets the one role that lets its agent speak with Systems Manager, and no other",
+            why="not called: the machine gets the one role that lets its agent reach Systems Manager, and no other",
         ),
         Permission(
             actions=("kms:CreateGrant",),
@@ -119,7 +122,7 @@ PERMISSIONS: Mapping[str, tuple[Permission, ...]] = {
         ),
     ),
     "attach": (
-        _LOOK,
+        _SEE_VOLUMES,
         Permission(
             actions=("ec2:AttachVolume",),
             resources=(*_INSTANCES, *_VOLUMES),
