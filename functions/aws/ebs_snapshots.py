@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError
 from functions.aws.absence import afterwards, gone_is_not_forbidden
 from functions.aws.clients import Clients
 from functions.aws.faults import translated
-from functions.aws.permissions import KEY_ALIAS, Permission, keys_behind_a_copy
+from functions.aws.permissions import KEY_ALIAS, Permission, grant_through, keys_behind_a_copy
 from functions.core import labels
 from functions.core.errors import SnapshotGone
 from functions.core.resources import Kind
@@ -92,15 +92,7 @@ PERMISSIONS: Mapping[str, tuple[Permission, ...]] = {
             conditions={"StringEquals": MANAGED},
             why="only what we took; the one tier it can name is the archive",
         ),
-        Permission(
-            actions=("kms:CreateGrant",),
-            resources=("arn:{partition}:kms:{region}:{account}:key/*",),
-            conditions={
-                "StringLike": {"kms:ViaService": "ec2.{region}.amazonaws.com"},
-                "Bool": {"kms:GrantIsForAWSResource": "true"},
-            },
-            why="not called: EBS makes a grant on an encrypted snapshot's key, as the caller",
-        ),
+        grant_through("ec2", why="not called: EBS makes a grant on an encrypted snapshot's key, as the caller"),
         Permission(
             actions=("kms:Decrypt", "kms:DescribeKey"),
             resources=("arn:{partition}:kms:{region}:{account}:key/*",),

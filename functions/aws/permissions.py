@@ -51,6 +51,19 @@ class Permission:
         return statement
 
 
+def grant_through(service: str, *, why: str) -> Permission:
+    """Grants that EC2 or RDS makes for itself as the caller, on whatever key of this Region it works with."""
+    return Permission(
+        actions=("kms:CreateGrant",),
+        resources=("arn:{partition}:kms:{region}:{account}:key/*",),
+        conditions={
+            "StringLike": {"kms:ViaService": f"{service}.{{region}}.amazonaws.com"},
+            "Bool": {"kms:GrantIsForAWSResource": "true"},
+        },
+        why=why,
+    )
+
+
 def keys_behind_a_copy(service: str) -> tuple[Permission, ...]:
     """What EC2 or RDS does with KMS, as the caller, for a copy: reads under any key, writes under ours."""
     return (

@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError
 from functions.aws.clients import Clients
 from functions.aws.ebs_snapshots import STATES
 from functions.aws.faults import code_of, translated
-from functions.aws.permissions import Permission
+from functions.aws.permissions import Permission, grant_through
 from functions.core.coverage import REHEARSAL_TAG
 from functions.core.errors import AwsBusy, Unsafe
 from functions.core.resources import Kind
@@ -73,15 +73,7 @@ PERMISSIONS: Mapping[str, tuple[Permission, ...]] = {
             conditions={"StringEquals": {"ec2:CreateAction": "CreateVolume"}},
             why="not called: tags ride in the creating call; nothing that exists can be tagged",
         ),
-        Permission(
-            actions=("kms:CreateGrant",),
-            resources=_KEYS,
-            conditions={
-                "StringLike": {"kms:ViaService": "ec2.{region}.amazonaws.com"},
-                "Bool": {"kms:GrantIsForAWSResource": "true"},
-            },
-            why="not called: EBS makes a grant on the snapshot's key as the caller, for itself only",
-        ),
+        grant_through("ec2", why="not called: EBS makes a grant on the snapshot's key as the caller, for itself only"),
         Permission(
             actions=("kms:Decrypt", "kms:DescribeKey", "kms:GenerateDataKeyWithoutPlaintext"),
             resources=_KEYS,

@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError
 from functions.aws import rds_described
 from functions.aws.clients import Clients
 from functions.aws.faults import code_of, translated
-from functions.aws.permissions import Permission
+from functions.aws.permissions import Permission, grant_through
 from functions.core.coverage import REHEARSAL_TAG
 from functions.core.errors import SnapshotGone, Unsafe
 from functions.core.resources import Kind
@@ -118,15 +118,7 @@ PERMISSIONS: Mapping[str, tuple[Permission, ...]] = {
             resources=("arn:{partition}:rds:{region}:{account}:cluster-snapshot:holdfast-*",),
             why="a cluster is restored with the engine and version that its snapshot names",
         ),
-        Permission(
-            actions=("kms:CreateGrant",),
-            resources=_KEYS,
-            conditions={
-                "StringLike": {"kms:ViaService": "rds.{region}.amazonaws.com"},
-                "Bool": {"kms:GrantIsForAWSResource": "true"},
-            },
-            why="not called: RDS makes a grant on the snapshot's key as the caller, for itself only",
-        ),
+        grant_through("rds", why="not called: RDS makes a grant on the snapshot's key as the caller, for itself only"),
         Permission(
             actions=("kms:Decrypt", "kms:DescribeKey"),
             resources=_KEYS,

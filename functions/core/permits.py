@@ -131,6 +131,10 @@ class Pool:
         """How many more may be given out; never negative, though a lowered limit may be overdrawn."""
         return max(0, self.limit - len(self.holders))
 
+    def without(self, holders: Collection[str]) -> Pool:
+        """The pool when none of these has a permit."""
+        return replace(self, holders={holder: at for holder, at in self.holders.items() if holder not in holders})
+
     def in_flight(self, at: datetime) -> int:
         """How many calls were made by then."""
         return sum(1 for moment in self.holders.values() if moment <= at)
@@ -149,8 +153,7 @@ def refused(pool: Pool, holder: str, now: datetime) -> Pool:
     Where fewer are in flight than AWS let in before, and one of them ended a moment ago, AWS may only count late: then
     returned permits rest longer, and the limit is believed until that does not help.
     """
-    left = {other: at for other, at in pool.holders.items() if other != holder}
-    after = replace(pool, holders=left)
+    after = pool.without({holder})
     in_flight, room = after.in_flight(now), pool.room
     if pool.limit > room.proven > in_flight:
         return replace(after, limit=room.proven, refused_at=now, room=replace(room, raises_by=1))
@@ -167,7 +170,7 @@ def refused(pool: Pool, holder: str, now: datetime) -> Pool:
 def returned(pool: Pool, holders: Collection[str], now: datetime, *, succeeded: bool) -> Pool:
     """The pool after these holders are done. Success at a full pool raises its limit while AWS has not refused for a
     while, and shows how many AWS lets in."""
-    left = {holder: at for holder, at in pool.holders.items() if holder not in holders}
+    left = pool.without(holders).holders
     room, rests = pool.room, timedelta(seconds=pool.room.rests_seconds)
     done = len(pool.holders) - len(left)
     resting = tuple(at for at in room.returned if now - at <= timedelta(seconds=LONGEST_REST_SECONDS))
@@ -237,8 +240,7 @@ def _rested(pool: Pool, now: datetime) -> Sequence[timedelta]:
 
 def throttled(pool: Pool, holder: str) -> Pool:
     """The pool after AWS let the holder's call not in: its permit is returned, and the window remembers."""
-    left = {other: at for other, at in pool.holders.items() if other != holder}
-    return replace(pool, holders=left, pace=replace(pool.pace, throttled=pool.pace.throttled + 1))
+    return replace(pool.without({holder}), pace=replace(pool.pace, throttled=pool.pace.throttled + 1))
 
 
 def reviewed(pace: Pace, now: datetime) -> Pace:

@@ -81,64 +81,52 @@ class WatchStack(Stack):
 
     def _alarm_when_backups_are_overdue(self) -> None:
         """The sweep counts what is past its deadline; a sweep that stopped counts nothing, which is as bad."""
-        self._alarm(
+        self._alarm_above_zero(
             "Overdue",
             name="holdfast-overdue",
             says="Backups are past their deadline, or the sweep does not run. The log of holdfast-sweep names them; "
             "the error of each is on the ledger. Right after the first deployment this ends by itself.",
-            metric=cloudwatch.Metric(
-                namespace=names.METRICS, metric_name=names.OVERDUE, statistic="Maximum", period=Duration.minutes(15)
-            ),
-            threshold=0,
-            comparison=cloudwatch.ComparisonOperator.GREATER_THAN_THRESHOLD,
+            counted=names.OVERDUE,
+            period=Duration.minutes(15),
             periods=2,
             missing=cloudwatch.TreatMissingData.BREACHING,
         )
 
     def _alarm_when_points_are_lost(self) -> None:
         """Completed snapshots that AWS no longer has: somebody else deleted them."""
-        self._alarm(
+        self._alarm_above_zero(
             "Lost",
             name="holdfast-lost",
             says="Recovery points or copies that were complete are not at AWS any more. The log of "
             "holdfast-mark-expired names them; CloudTrail says who deleted them. Copies are made again by themselves.",
-            metric=cloudwatch.Metric(
-                namespace=names.METRICS, metric_name=names.LOST, statistic="Maximum", period=Duration.days(1)
-            ),
-            threshold=0,
-            comparison=cloudwatch.ComparisonOperator.GREATER_THAN_THRESHOLD,
+            counted=names.LOST,
+            period=Duration.days(1),
             periods=1,
             missing=cloudwatch.TreatMissingData.NOT_BREACHING,
         )
 
     def _alarm_when_strangers_read_backups(self) -> None:
         """A notice told of each at once; this stands while one stands, and when nobody looks any more."""
-        self._alarm(
+        self._alarm_above_zero(
             "Exposed",
             name="holdfast-exposed",
             says="Backups are shared with accounts that the settings do not name, or holdfast-watch-sharing does not "
             "run. Its notices and its log name them; where shares are taken back, the log of holdfast-withdraw-shares "
             "says why one stays. Right after the first deployment this ends by itself.",
-            metric=cloudwatch.Metric(
-                namespace=names.METRICS, metric_name=names.EXPOSED, statistic="Maximum", period=Duration.minutes(5)
-            ),
-            threshold=0,
-            comparison=cloudwatch.ComparisonOperator.GREATER_THAN_THRESHOLD,
+            counted=names.EXPOSED,
+            period=Duration.minutes(5),
             periods=3,
             missing=cloudwatch.TreatMissingData.BREACHING,
         )
 
     def _alarm_when_points_stay_unlocked(self) -> None:
-        self._alarm(
+        self._alarm_above_zero(
             "Unlocked",
             name="holdfast-unlocked",
             says="Points that their policy locks could not be locked, or holdfast-lock-points does not run. Its log "
             "names them and says why.",
-            metric=cloudwatch.Metric(
-                namespace=names.METRICS, metric_name=names.UNLOCKED, statistic="Maximum", period=Duration.minutes(15)
-            ),
-            threshold=0,
-            comparison=cloudwatch.ComparisonOperator.GREATER_THAN_THRESHOLD,
+            counted=names.UNLOCKED,
+            period=Duration.minutes(15),
             periods=3,
             missing=cloudwatch.TreatMissingData.BREACHING,
         )
@@ -162,6 +150,29 @@ class WatchStack(Stack):
                 periods=1,
                 missing=cloudwatch.TreatMissingData.NOT_BREACHING,
             )
+
+    def _alarm_above_zero(
+        self,
+        id: str,
+        *,
+        name: str,
+        says: str,
+        counted: str,
+        period: Duration,
+        periods: int,
+        missing: cloudwatch.TreatMissingData,
+    ) -> None:
+        """Of a number of our own that should be none."""
+        self._alarm(
+            id,
+            name=name,
+            says=says,
+            metric=cloudwatch.Metric(namespace=names.METRICS, metric_name=counted, statistic="Maximum", period=period),
+            threshold=0,
+            comparison=cloudwatch.ComparisonOperator.GREATER_THAN_THRESHOLD,
+            periods=periods,
+            missing=missing,
+        )
 
     def _alarm(
         self,

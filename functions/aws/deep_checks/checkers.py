@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError
 
 from functions.aws.clients import Clients
 from functions.aws.faults import code_of, translated
-from functions.aws.permissions import DEEP_CHECK_NETWORK, KEY_ALIAS, NETWORK_TAG, Permission
+from functions.aws.permissions import DEEP_CHECK_NETWORK, KEY_ALIAS, NETWORK_TAG, Permission, grant_through
 from functions.core.coverage import REHEARSAL_TAG
 from functions.core.errors import AwsBusy, Refused, Unsafe
 from functions.core.resources import Kind
@@ -129,10 +129,8 @@ PERMISSIONS: Mapping[str, tuple[Permission, ...]] = {
             conditions=_OF_A_REHEARSAL,
             why="only what a rehearsal restored is attached, and only to the machine of a rehearsal",
         ),
-        Permission(
-            actions=("kms:CreateGrant",),
-            resources=_KEYS,
-            conditions={**_THROUGH_EC2, "Bool": {"kms:GrantIsForAWSResource": "true"}},
+        grant_through(
+            "ec2",
             why="not called: EC2 makes a grant on the volume's key as the caller, for the machine it is attached to",
         ),
         Permission(

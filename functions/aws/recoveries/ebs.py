@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError
 
 from functions.aws.clients import Clients
 from functions.aws.faults import code_of, translated
-from functions.aws.permissions import Permission
+from functions.aws.permissions import Permission, grant_through
 from functions.aws.recoveries.plan_ebs import VolumePlan
 from functions.aws.recoveries.settings_ebs import (
     SETTINGS,
@@ -85,15 +85,7 @@ PERMISSIONS: Mapping[str, tuple[Permission, ...]] = {
             conditions={"StringEquals": {"ec2:CreateAction": "CreateVolume"}},
             why="not called: tags ride in the creating call",
         ),
-        Permission(
-            actions=("kms:CreateGrant",),
-            resources=_KEYS,
-            conditions={
-                "StringLike": {"kms:ViaService": "ec2.{region}.amazonaws.com"},
-                "Bool": {"kms:GrantIsForAWSResource": "true"},
-            },
-            why="not called: EBS makes grants on the keys as the caller, for itself only",
-        ),
+        grant_through("ec2", why="not called: EBS makes grants on the keys as the caller, for itself only"),
         Permission(
             actions=(
                 "kms:Decrypt",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from functions.aws.permissions import Permission
+from functions.aws.permissions import Permission, grant_through
 from functions.core.recoveries import RECOVERY_TAG
 
 _OF_A_RECOVERY = {"Null": {f"aws:ResourceTag/{RECOVERY_TAG}": "false"}}
@@ -78,15 +78,7 @@ _MEMBERS = (
     _TAGGED_AT_CREATION,
 )
 _KEYS_BEHIND = (
-    Permission(
-        actions=("kms:CreateGrant",),
-        resources=_KEYS,
-        conditions={
-            "StringLike": {"kms:ViaService": "rds.{region}.amazonaws.com"},
-            "Bool": {"kms:GrantIsForAWSResource": "true"},
-        },
-        why="not called: RDS makes a grant on the snapshot's key as the caller, for itself only",
-    ),
+    grant_through("rds", why="not called: RDS makes a grant on the snapshot's key as the caller, for itself only"),
     Permission(
         actions=("kms:Decrypt", "kms:DescribeKey"),
         resources=_KEYS,
